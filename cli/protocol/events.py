@@ -1,0 +1,133 @@
+"""Every event of a session: one vocabulary from the agent loop to the screen.
+
+The loop yields a `Fact` or a `TextDelta`; the session's log stamps it with a number, a turn and a
+time (`Event`), and sends and stores that. JSON Schema of all of it stands at `/v3/schema`.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+VERSION = 1
+
+
+class Body(BaseModel):
+    """The base of all events. A reader ignores fields it does not know: an older client reads a newer daemon."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Usage(Body):
+    """Tokens of one turn, as the server counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class TurnQueued(Body):
+    """The user's message is stored and waits for the turns before it."""
+
+    type: Literal["turn.queued"] = "turn.queued"
+    text: str
+
+
+class TurnStarted(Body):
+    type: Literal["turn.started"] = "turn.started"
+    model: str
+
+
+class TextDelta(Body):
+    """A piece of the answer, about 50 ms of it. The one event that a crash may take (a second at most)."""
+
+    type: Literal["text.delta"] = "text.delta"
+    text: str
+
+
+class TextDone(Body):
+    """One whole message of the model: what history keeps."""
+
+    type: Literal["text.done"] = "text.done"
+    text: str
+
+
+class ToolStarted(Body):
+    type: Literal["tool.started"] = "tool.started"
+    call: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolDone(Body):
+    """`ok` is false when the tool failed, was denied or does not exist; `result` is what the model reads."""
+
+    type: Literal["tool.done"] = "tool.done"
+    call: str
+    name: str
+    ok: bool
+    result: str
+
+
+class TurnDone(Body):
+    type: Literal["turn.done"] = "turn.done"
+    text: str
+    finish_reason: Literal["stop", "length"]
+    usage: Usage
+    seconds: float
+
+
+class TurnFailed(Body):
+    """`message` says what happened and to which thing, `hint` what to do next."""
+
+    type: Literal["turn.failed"] = "turn.failed"
+    code: str
+    message: str
+    hint: str = ""
+
+
+class TurnCancelled(Body):
+    type: Literal["turn.cancelled"] = "turn.cancelled"
+
+
+EVENTS = (
+    TurnQueued,
+    TurnStarted,
+    TextDelta,
+    TextDone,
+    ToolStarted,
+    ToolDone,
+    TurnDone,
+    TurnFailed,
+    TurnCancelled,
+)
+ENDINGS = (TurnDone, TurnFailed, TurnCancelled)
+
+AnyBody = Annotated[
+    TurnQueued
+    | TurnStarted
+    | TextDelta
+    | TextDone
+    | ToolStarted
+    | ToolDone
+    | TurnDone
+    | TurnFailed
+    | TurnCancelled,
+    Field(discriminator="type"),
+]
+
+
+class Event(BaseModel):
+    """What is stored and sent. `seq` increases within a session; numbers may be missing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seq: int
+    turn: str
+    time: datetime
+    event: AnyBody
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of `Event`, for `/v3/schema` and for clients in other languages."""
+    return TypeAdapter(Event).json_schema()

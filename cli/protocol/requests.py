@@ -1,0 +1,83 @@
+"""What a client sends to `/v3`, and what it gets back besides events."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from opta.strict import Strict
+
+# An id is a path segment and a file name: letters, digits, - and _.
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+TurnState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class SessionCreate(Strict):
+    """With an `id` that exists, the session of that id is the answer: a retried create makes no second one."""
+
+    id: Id | None = None
+    title: Annotated[str, Field(max_length=200)] = ""
+    model: Annotated[str, Field(max_length=200)] = "auto"
+    cwd: Annotated[str, Field(max_length=4096, pattern="^/")] | None = None
+    system: Annotated[str, Field(max_length=200_000)] = ""
+
+
+class TurnSubmit(Strict):
+    """With an `id` that exists in the session, that turn is the answer: a retried submit runs once."""
+
+    id: Id | None = None
+    text: Annotated[str, Field(min_length=1, max_length=1_000_000, pattern=r"\S")]
+    model: Annotated[str, Field(max_length=200)] | None = None
+
+
+class TurnCancel(Strict):
+    """`turn` alone, or every queued and running turn of the session when it is left out."""
+
+    turn: Id | None = None
+
+
+class TurnView(BaseModel):
+    """`seq` is the number of the last event before this turn: follow from there to see all of it."""
+
+    id: str
+    state: TurnState
+    text: str
+    seq: int
+    created: datetime
+
+
+class SessionView(BaseModel):
+    id: str
+    title: str
+    model: str
+    cwd: str
+    created: datetime
+    updated: datetime
+    turns: int
+    # The last event's number, and the turn that runs now.
+    seq: int
+    active: str | None
+
+
+class MessageView(BaseModel):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class SessionDetail(SessionView):
+    """A session with its history, as the model sees it."""
+
+    system: str
+    messages: list[MessageView]
+
+
+class Health(BaseModel):
+    """`service` is always "opta-daemon": how a client tells the daemon from a stranger on its port."""
+
+    service: str
+    status: Literal["ok"]
+    version: str
+    protocol: int
+    pid: int
+    uptime_seconds: float
+    active_turns: int

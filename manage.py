@@ -1,0 +1,21 @@
+#!/usr/bin/env python
+"""Django's command line; DJANGO_SETTINGS_MODULE picks the role, the sites by default."""
+
+import os
+import sys
+
+# These commands belong to LMX, whose settings name no database and no site.
+LMX_COMMANDS = {"lmx", "make_tiny_model"}
+
+
+def main() -> None:
+    from django.core.management import execute_from_command_line
+
+    lmx = len(sys.argv) > 1 and sys.argv[1] in LMX_COMMANDS
+    role = "opta.settings.lmx" if lmx else "opta.settings.sites"
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", role)
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

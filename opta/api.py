@@ -1,0 +1,67 @@
+"""The one NinjaAPI factory: strict input, and every failure in the dialect of its border."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from opta.errors import Refusal
+from opta.version import VERSION
+
+log = logging.getLogger(__name__)
+
+Dialect = Callable[[HttpRequest, Refusal], HttpResponse]
+
+
+def make_api(title: str, dialect: Dialect, **options: Any) -> NinjaAPI:
+    """A NinjaAPI that answers every failure by `dialect`; `options` are NinjaAPI's own."""
+    api = NinjaAPI(title=title, version=VERSION, **options)
+
+    @api.exception_handler(Refusal)
+    def refused(request: HttpRequest, error: Refusal) -> HttpResponse:
+        return dialect(request, error)
+
+    @api.exception_handler(ValidationError)
+    def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+        return dialect(request, from_validation(error.errors))
+
+    @api.exception_handler(AuthenticationError)
+    def anonymous(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+        return dialect(request, Refusal("No valid token came with the request.", status=401, code="unauthorized"))
+
+    @api.exception_handler(HttpError)
+    def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+        return dialect(request, Refusal(str(error), status=error.status_code))
+
+    @api.exception_handler(Http404)
+    def not_found(request: HttpRequest, error: Http404) -> HttpResponse:
+        return dialect(request, Refusal(str(error), status=404, code="not_found"))
+
+    @api.exception_handler(RequestDataTooBig)
+    def too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+        return dialect(request, body_too_large())
+
+    @api.exception_handler(Exception)  # the last line: whatever happens, the client gets its dialect
+    def failed(request: HttpRequest, error: Exception) -> HttpResponse:
+        log.exception("%s %s failed", request.method, request.path)
+        message = f"{type(error).__name__} in the server; its log has the trace."
+        return dialect(request, Refusal(message, status=500, code="internal_error"))
+
+    return api
+
+
+def body_too_large() -> Refusal:
+    return Refusal("The request body is larger than 10 MB.", status=413, code="body_too_large")
+
+
+def from_validation(errors: list[dict[str, Any]]) -> Refusal:
+    """Pydantic's error list as one refusal that names the first field, and every field in its message."""
+    fields = [".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path")) for error in errors]
+    # ninja puts the parameter's own name first: body.payload.max_tokens
+    fields = [field.split(".", 1)[1] if "." in field else field for field in fields]
+    message = "; ".join(f"{field}: {error['msg']}" if field else error["msg"] for field, error in zip(fields, errors, strict=True))
+    return Refusal(message, field=fields[0] or None)

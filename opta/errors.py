@@ -1,0 +1,24 @@
+"""What every border's exception tree grows from.
+
+Refusal                     a request we understand and will not do: status, code, message, field
+└── each border's own tree  inference/errors.py, cli/daemon/errors.py
+"""
+
+
+class Refusal(Exception):
+    """An answer that is not 2xx: `message` says what happened, to which thing, and what to do next.
+
+    `field` names the part of the request that is wrong, as a dotted path, when one part is.
+    """
+
+    status = 400
+    code = "invalid_request"
+
+    def __init__(
+        self, message: str, *, field: str | None = None, status: int | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.status = status or self.status
+        self.code = code or self.code

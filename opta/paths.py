@@ -1,0 +1,28 @@
+"""Where state lives: OPTA_HOME (the user's), LMX_HOME (models), .data (the sites in development)."""
+
+from pathlib import Path
+
+from opta import env
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def opta_home() -> Path:
+    """The daemon's and the client's state; OPTA_HOME, `~/.opta` by default."""
+    return env.path("OPTA_HOME", Path.home() / ".opta")
+
+
+def lmx_home() -> Path:
+    """Models and LMX's own state; LMX_HOME, `~/.opta-lmx` by default."""
+    return env.path("LMX_HOME", Path.home() / ".opta-lmx")
+
+
+def data() -> Path:
+    """The sites' state in development; OPTA_DATA, `.data` in the checkout by default."""
+    return env.path("OPTA_DATA", CHECKOUT / ".data")
+
+
+def private(folder: Path) -> Path:
+    """Make `folder` if need be, readable by its owner alone, and return it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,38 @@
+"""What every role has in common: the domain, the language, the clock and the log."""
+
+from opta import env
+
+DOMAIN = env.text("OPTA_DOMAIN", "opta.localhost")
+# On a .localhost domain everything is on this machine: plain HTTP and generated secrets.
+LOCAL = DOMAIN.endswith(".localhost")
+# Off on a developer's machine too: one sees the error pages that users see, and the trace in the log.
+DEBUG = env.flag("DEBUG")
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# A larger request body is refused with 413 before it is parsed.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+# The dotted name of this role's WebSocket application; empty where it has none.
+WEBSOCKETS = ""
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s", "datefmt": "%H:%M:%S"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        # Django's own handlers would print each line twice; its request log is noise beside the error pages.
+        "django": {"handlers": [], "level": "INFO"},
+        "django.request": {"level": "ERROR"},
+        # A line for every health poll would bury what matters.
+        "httpx": {"level": "WARNING"},
+        "uvicorn.access": {"level": "WARNING"},
+    },
+}

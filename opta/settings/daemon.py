@@ -1,0 +1,24 @@
+"""The daemon: 127.0.0.1:9999, state in OPTA_HOME."""
+
+from opta import paths
+from opta.settings.base import *
+
+ROOT_URLCONF = "cli.daemon.urls"
+WEBSOCKETS = "cli.daemon.consumers.websockets"
+INSTALLED_APPS = ["cli.daemon"]
+MIDDLEWARE = ["cli.daemon.auth.middleware"]
+# The daemon's own middleware holds the Host to loopback; it answers in the daemon's dialect.
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": paths.private(paths.private(paths.opta_home()) / "daemon") / "daemon.sqlite3",
+        "OPTIONS": {
+            # FULL: a fact that was answered for survives a power cut, not only a crash.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+        },
+    },
+}

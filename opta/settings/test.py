@@ -1,0 +1,13 @@
+"""All roles in one process, for pytest. `tests/conftest.py` gives each folder its role's urls and middleware."""
+
+import tempfile
+from pathlib import Path
+
+from opta.settings.sites import *
+from opta.settings.sites import DATABASES, INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "cli.daemon", "inference"]
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, not memory: tests run threads and processes against it, as the roles do.
+    DATABASES["default"]["TEST"] = {"NAME": str(Path(tempfile.mkdtemp()) / "test.sqlite3")}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
