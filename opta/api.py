@@ -31,7 +31,9 @@ def make_api(title: str, dialect: Dialect, **options: Any) -> NinjaAPI:
 
     @api.exception_handler(AuthenticationError)
     def anonymous(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
-        return dialect(request, Refusal("No valid token came with the request.", status=401, code="unauthorized"))
+        return dialect(
+            request, Refusal("No valid token came with the request.", status=401, code="unauthorized")
+        )
 
     @api.exception_handler(HttpError)
     def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
@@ -60,8 +62,14 @@ def body_too_large() -> Refusal:
 
 def from_validation(errors: list[dict[str, Any]]) -> Refusal:
     """Pydantic's error list as one refusal that names the first field, and every field in its message."""
-    fields = [".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path")) for error in errors]
+    fields = [
+        ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path"))
+        for error in errors
+    ]
     # ninja puts the parameter's own name first: body.payload.max_tokens
     fields = [field.split(".", 1)[1] if "." in field else field for field in fields]
-    message = "; ".join(f"{field}: {error['msg']}" if field else error["msg"] for field, error in zip(fields, errors, strict=True))
+    message = "; ".join(
+        f"{field}: {error['msg']}" if field else error["msg"]
+        for field, error in zip(fields, errors, strict=True)
+    )
     return Refusal(message, field=fields[0] or None)

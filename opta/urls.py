@@ -39,7 +39,13 @@ SITES = {
     for site in (
         Site("", "Home", "What Opta Local is, and how to start.", "apps.guides.urls.home"),
         Site("init", "Init", "Downloads, release channels and installing.", "apps.releases.urls"),
-        Site("accounts", "Accounts", "One sign-in for every site and device.", "apps.accounts.urls", ("database",)),
+        Site(
+            "accounts",
+            "Accounts",
+            "One sign-in for every site and device.",
+            "apps.accounts.urls",
+            ("database",),
+        ),
         Site("lmx", "LMX", "The inference server, live.", "apps.dashboard.urls"),
         Site("status", "Status", "What is up, measured every 30 seconds.", "apps.status.urls", ("database",)),
         Site("help", "Help", "The documentation.", "apps.guides.urls.help"),

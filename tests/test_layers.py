@@ -24,7 +24,10 @@ INFERENCE = {
 
 def modules() -> dict[str, Path]:
     files = [file for package in OURS for file in (ROOT / package).rglob("*.py")]
-    return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+    return {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in files
+    }
 
 
 def imports(name: str, file: Path) -> set[str]:

@@ -1,0 +1,92 @@
+"""Fixtures every folder of tests shares: the tiny model, and real roles on free ports."""
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django.fixtures import SettingsWrapper
+
+from tests import processes
+from tests.processes import ROOT, Role
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models that holds `opta-tiny`."""
+    folder = tmp_path_factory.mktemp("models")
+    make = [sys.executable, "manage.py", "make_tiny_model", str(folder / "opta-tiny")]
+    subprocess.run(make, cwd=ROOT, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lmx(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Role]:
+    """One LMX for the whole run; a test that kills it starts its own by `start_lmx`."""
+    role = processes.lmx(tmp_path_factory.mktemp("lmx"), models)
+    yield role
+    role.stop()
+
+
+@pytest.fixture
+def start_lmx(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Callable[..., Role]]:
+    yield from starter(lambda **env: processes.lmx(tmp_path_factory.mktemp("lmx"), models, **env))
+
+
+@pytest.fixture
+def start_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Role]]:
+    """start_daemon(lmx_url=…, home=…): the same home twice is the same daemon started again."""
+
+    def start(lmx_url: str, home: Path | None = None, **env: str) -> Role:
+        return processes.daemon(home or tmp_path_factory.mktemp("opta"), lmx_url, **env)
+
+    yield from starter(start)
+
+
+@pytest.fixture
+def start_sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Role]]:
+    yield from starter(lambda **env: processes.sites(tmp_path_factory.mktemp("sites"), **env))
+
+
+def starter(start: Callable[..., Role]) -> Iterator[Callable[..., Role]]:
+    """Hand out `start`, and end what it started when the test is over."""
+    started: list[Role] = []
+
+    def starting(*args: Any, **kwargs: Any) -> Role:
+        started.append(start(*args, **kwargs))
+        return started[-1]
+
+    yield starting
+    for role in started:
+        role.stop()
+
+
+def role(settings: SettingsWrapper, name: str) -> None:
+    """Give an in-process test the urls, middleware and hosts of a role: `role(settings, "daemon")`."""
+    wiring = importlib.import_module(f"opta.settings.{name}")
+    for key in ("ROOT_URLCONF", "MIDDLEWARE", "WEBSOCKETS", "ALLOWED_HOSTS"):
+        setattr(settings, key, getattr(wiring, key))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[Any]:
+    """OPTA_NO_SKIPS=1, for a machine that has every part: a skipped test is a failed one."""
+    report = yield
+    return refuse_skip(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[Any]:
+    report = yield
+    return refuse_skip(report)
+
+
+def refuse_skip(report: Any) -> Any:
+    if report.skipped and os.environ.get("OPTA_NO_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where no skip is allowed: {report.longrepr}"
+    return report
