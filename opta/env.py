@@ -55,7 +55,7 @@ def port(name: str, default: int) -> int:
 
 
 def path(name: str, default: Path) -> Path:
-    """A folder or file, `~` expanded; a relative one raises EnvError, for roles start in different folders."""
+    """A folder or file, `~` expanded; EnvError for a relative one: roles start in different folders."""
     value = os.environ.get(name, "")
     if not value:
         return default

@@ -17,6 +17,11 @@ def lmx_home() -> Path:
     return env.path("LMX_HOME", Path.home() / ".opta-lmx")
 
 
+def lmx_models() -> Path:
+    """The folder whose subfolders are models; LMX_MODELS, `models` in LMX_HOME by default."""
+    return env.path("LMX_MODELS", lmx_home() / "models")
+
+
 def data() -> Path:
     """The sites' state in development; OPTA_DATA, `.data` in the checkout by default."""
     return env.path("OPTA_DATA", CHECKOUT / ".data")

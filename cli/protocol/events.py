@@ -13,7 +13,7 @@ VERSION = 1
 
 
 class Body(BaseModel):
-    """The base of all events. A reader ignores fields it does not know: an older client reads a newer daemon."""
+    """The base of all events. Unknown fields are ignored: an older client reads a newer daemon."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""All roles in one process, for pytest. `tests/conftest.py` gives each folder its role's urls and middleware."""
+"""All roles in one process, for pytest; `role()` in `tests/conftest.py` gives a test one role's wiring."""
 
 import tempfile
 from pathlib import Path
