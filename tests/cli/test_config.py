@@ -1,0 +1,89 @@
+"""The user's choices: which source wins, and how a wrong one is named."""
+
+from pathlib import Path
+
+import pytest
+
+from cli import config
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OPTA_HOME", str(tmp_path / "home"))
+    for name in ("OPTA_LMX_URL", "OPTA_DAEMON_PORT", "OPTA_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "work" / ".opta").mkdir(parents=True)
+    (tmp_path / "work" / "src").mkdir()
+    return tmp_path / "work"
+
+
+def test_it_has_defaults(home):
+    assert config.load() == config.Config(lmx_url="http://127.0.0.1:1234", daemon_port=9999, model="auto")
+
+
+def test_each_source_beats_the_ones_below_it(home, project, monkeypatch):
+    (home / "config.toml").write_text('model = "user"\nlmx_url = "http://lan:1"\n')
+    assert config.load().model == "user"
+    (project / ".opta" / "config.toml").write_text('model = "project"\n')
+    assert config.load(project / "src").model == "project"
+    assert config.load(project).lmx_url == "http://lan:1"
+    assert config.load().model == "user"
+    monkeypatch.setenv("OPTA_MODEL", "environment")
+    assert config.load(project).model == "environment"
+    assert config.load(project, model="flag").model == "flag"
+    assert config.load(project, model=None).model == "environment"
+
+
+def test_the_users_file_is_not_a_project_of_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPTA_HOME", str(tmp_path / ".opta"))
+    (tmp_path / ".opta").mkdir()
+    (tmp_path / ".opta" / "config.toml").write_text("daemon_port = 7777\n")
+    assert config.load(tmp_path).daemon_port == 7777
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('colour = "red"', "colour: there is no such key"),
+        ('daemon_port = "9999"', "daemon_port: "),
+        ("daemon_port = 0", "daemon_port: "),
+        ('lmx_url = "ftp://x"', "lmx_url: "),
+        ("model = ", "line 1"),
+        ('model = ""', "model: "),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_key(home, text, key):
+    (home / "config.toml").write_text(text)
+    with pytest.raises(config.ConfigError) as caught:
+        config.load()
+    assert str(home / "config.toml") in str(caught.value)
+    assert key in str(caught.value)
+
+
+def test_every_problem_is_named(home):
+    (home / "config.toml").write_text("daemon_port = 0\nmodel = 5\n")
+    with pytest.raises(config.ConfigError, match=r"(?s)daemon_port: .*model: "):
+        config.load()
+
+
+def test_a_wrong_variable_is_named(home, monkeypatch):
+    monkeypatch.setenv("OPTA_DAEMON_PORT", "high")
+    with pytest.raises(config.ConfigError, match="OPTA_DAEMON_PORT"):
+        config.load()
+
+
+def test_a_wrong_flag_is_named(home):
+    with pytest.raises(config.ConfigError, match="command line: lmx_url"):
+        config.load(lmx_url="nonsense")
+
+
+def test_a_project_does_not_decide_where_prompts_go(home, project):
+    (project / ".opta" / "config.toml").write_text('lmx_url = "http://evil.example"\n')
+    with pytest.raises(config.ConfigError, match="a project may not set it"):
+        config.load(project)
