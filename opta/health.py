@@ -3,14 +3,18 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from django.db import connection
-from django.http import HttpRequest, JsonResponse
+from django.http import JsonResponse
 from django.template.loader import get_template
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from opta.version import VERSION
+
+if TYPE_CHECKING:
+    from opta.hosts import SiteRequest
 
 STARTED = time.monotonic()
 
@@ -38,8 +42,8 @@ def result(name: str) -> str:
 
 @require_safe
 @never_cache
-def view(request: HttpRequest) -> JsonResponse:
-    site = request.site  # type: ignore[attr-defined]  # set by opta.hosts.site
+def view(request: "SiteRequest") -> JsonResponse:
+    site = request.site
     checks = {name: result(name) for name in site.checks}
     healthy = all(found == "ok" for found in checks.values())
     body = {

@@ -9,14 +9,21 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.utils.decorators import sync_and_async_middleware
 
+from opta import theme
 from opta.urls import SITES, Site
 from opta.version import VERSION
 
 register = template.Library()
 Handler = Callable[[HttpRequest], Any]
-THEMES = ("dark", "light")
+
+
+class SiteRequest(HttpRequest):
+    """A request after SiteMiddleware: it knows its site."""
+
+    site: Site
 
 
 @register.simple_tag
@@ -25,14 +32,19 @@ def site_url(label: str, view: str = "index", *args: object) -> str:
 
     Raises KeyError for a label that is not in SITES, NoReverseMatch for a view that site has not.
     """
-    path = reverse(view, urlconf=SITES[label].urlconf, args=args)  # type: ignore[arg-type]  # Django takes a tuple
-    scheme, _, host = settings.SITES_ORIGIN.partition("://")
-    return f"{scheme}://{label}.{host}{path}" if label else settings.SITES_ORIGIN + path
+    site = SITES[label]
+    return site.origin + reverse(view, urlconf=site.urlconf, args=args)  # type: ignore[arg-type]  # Django takes a tuple
+
+
+@register.simple_block_tag
+def captured(content: str) -> str:
+    """Its content, to be kept by `as name` and written twice: in the title and for Open Graph."""
+    return content
 
 
 def site_of(host: str) -> Site | None:
     """The site that a Host header names; None for a stranger."""
-    name = host.lower().partition(":")[0]
+    name = host.lower().partition(":")[0].removesuffix(".")
     if name == settings.DOMAIN:
         return SITES[""]
     label, _, domain = name.partition(".")
@@ -41,12 +53,10 @@ def site_of(host: str) -> Site | None:
 
 def page(request: HttpRequest) -> dict[str, Any]:
     """What every template may use: the site it is on, all sites, the chosen theme, the version."""
-    theme = request.COOKIES.get("theme")
     return {
         "site": getattr(request, "site", None),
         "sites": SITES.values(),
-        # None follows the system's setting.
-        "theme": theme if theme in THEMES else None,
+        "theme": theme.chosen(request),
         "version": VERSION,
     }
 
@@ -62,16 +72,17 @@ def enter(request: HttpRequest) -> HttpResponse | None:
 
 
 def leave(response: HttpResponse) -> HttpResponse:
-    """The headers that neither SecurityMiddleware nor the CSP middleware sets."""
-    response.headers.setdefault("Permissions-Policy", settings.PERMISSIONS_POLICY)
-    response.headers.setdefault("Cross-Origin-Resource-Policy", "same-site")
-    response.headers.setdefault("X-Frame-Options", "DENY")
+    """Set the headers that every answer carries; a page also says that the theme's cookie changes it."""
+    for name, value in settings.HEADERS.items():
+        response.headers[name] = value
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        patch_vary_headers(response, ["Cookie"])
     return response
 
 
 @sync_and_async_middleware
 def SiteMiddleware(get_response: Handler) -> Handler:
-    """Outermost of ours: sets `request.site` and `request.urlconf`, and every answer's headers."""
+    """Set `request.site` and `request.urlconf`, and every answer's headers, whoever made the answer."""
     if iscoroutinefunction(get_response):
 
         async def asynchronous(request: HttpRequest) -> HttpResponse:

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 
 from django.conf import settings
+from django.templatetags.static import static
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
-from opta import health
+from opta import crawlers, health, theme
 
 
 @dataclass(frozen=True)
@@ -19,19 +22,35 @@ class Site:
     urls: str
     # The checks of opta.health that decide whether this site can do its work.
     checks: tuple[str, ...] = ("templates",)
+    # Whether search engines are welcome.
+    public: bool = True
 
     @property
     def host(self) -> str:
         return f"{self.label}.{settings.DOMAIN}".removeprefix(".")
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, as a browser sees them."""
+        scheme, _, host = settings.SITES_ORIGIN.partition("://")
+        return f"{scheme}://{self.label}.{host}" if self.label else settings.SITES_ORIGIN
 
     @cached_property
     def urlconf(self) -> tuple[URLPattern | URLResolver, ...]:
         """What Django resolves a request to this host with: the shared routes, then the site's own."""
         return (
             path("api/health", health.view, name="health"),
-            path("", include("apps.guides.urls.shared")),
+            path("theme", theme.choose, name="theme"),
+            path("robots.txt", crawlers.robots, name="robots"),
+            path("sitemap.xml", crawlers.sitemap, name="sitemap"),
+            path("favicon.ico", RedirectView.as_view(url=static("favicon.ico"))),
             path("", include(self.urls)),
         )
+
+    @cached_property
+    def listed(self) -> list[str]:
+        """The views that the sitemap names: `sitemap` in the site's urls module, else its index."""
+        return getattr(import_module(self.urls), "sitemap", ["index"])
 
 
 SITES = {
@@ -39,20 +58,14 @@ SITES = {
     for site in (
         Site("", "Home", "What Opta Local is, and how to start.", "apps.guides.urls.home"),
         Site("init", "Init", "Downloads, release channels and installing.", "apps.releases.urls"),
-        Site(
-            "accounts",
-            "Accounts",
-            "One sign-in for every site and device.",
-            "apps.accounts.urls",
-            ("database",),
-        ),
+        Site("accounts", "Accounts", "One sign-in for every site and device.", "apps.accounts.urls", ("database",)),
         Site("lmx", "LMX", "The inference server, live.", "apps.dashboard.urls"),
         Site("status", "Status", "What is up, measured every 30 seconds.", "apps.status.urls", ("database",)),
         Site("help", "Help", "The documentation.", "apps.guides.urls.help"),
         Site("learn", "Learn", "Guides to work through.", "apps.guides.urls.learn"),
-        Site("admin", "Admin", "Operations, for staff.", "opta.admin", ("database",)),
+        Site("admin", "Admin", "Operations, for staff.", "opta.admin", ("database",), public=False),
     )
 }
 
-# Django's checks and shell want one urlconf; requests get theirs from opta.hosts.site.
+# Django's checks and shell want one urlconf; requests get theirs from opta.hosts.SiteMiddleware.
 urlpatterns = list(SITES[""].urlconf)

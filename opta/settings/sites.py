@@ -43,9 +43,8 @@ SITES_PORT = env.port("OPTA_SITES_PORT", 8000)
 SITES_ORIGIN = f"http://{DOMAIN}:{SITES_PORT}" if LOCAL else f"https://{DOMAIN}"
 ROOT_URLCONF = "opta.urls"
 ASGI_APPLICATION = "opta.asgi.application"
-# opta.hosts answers 404 to a host that is not in the table SITES; this is the same set, said to Django.
-ALLOWED_HOSTS = [DOMAIN, f".{DOMAIN}"]
-CSRF_TRUSTED_ORIGINS = [SITES_ORIGIN, SITES_ORIGIN.replace("://", "://*.")]
+# opta.hosts answers 404 to a host that is not in the table SITES, before Django looks at this.
+ALLOWED_HOSTS = [f".{DOMAIN}"]
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -62,9 +61,10 @@ INSTALLED_APPS = [
     "apps.status",
 ]
 MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
+    # These two first: what they set is on every answer, also on one that a later middleware makes.
     "csp.middleware.CSPMiddleware",
     "opta.hosts.SiteMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -81,6 +81,8 @@ TEMPLATES = [
             "builtins": ["opta.hosts"],
             "context_processors": [
                 "csp.context_processors.nonce",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.request",
                 "opta.hosts.page",
             ],
@@ -88,11 +90,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": dj_database_url.parse(
-        env.text("DATABASE_URL", f"sqlite:///{DATA / 'sites.sqlite3'}"), conn_max_age=60
-    ),
-}
+DATABASES = {"default": dj_database_url.parse(env.text("DATABASE_URL", f"sqlite:///{DATA / 'sites.sqlite3'}"))}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Web and worker write at once: WAL lets them, and taking the lock early makes the wait for it work.
     DATABASES["default"]["OPTIONS"] = {
@@ -100,6 +98,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
     }
+else:
+    # A database that is gone is said to be gone within the 9 s that a poll of /api/health waits.
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "admin:login"
@@ -109,25 +110,38 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA / "static"
 STATICFILES_DIRS = [paths.CHECKOUT / "static"]
 # Static files are served from where they lie: no collectstatic between a change and its page.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = LOCAL
+WHITENOISE_MAX_AGE = 0 if LOCAL else 3600
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 
-# One sign-in for every host: the cookie belongs to the parent domain.
-SESSION_COOKIE_DOMAIN = CSRF_COOKIE_DOMAIN = f".{DOMAIN}"
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not LOCAL
+# One sign-in for every host: the session belongs to the parent domain. A browser takes a cookie with one
+# of the prefixes over HTTPS only, and a __Host- one from no other host.
+SESSION_COOKIE_DOMAIN = f".{DOMAIN}"
+SESSION_COOKIE_NAME = "opta_session" if LOCAL else "__Secure-opta_session"
+CSRF_COOKIE_NAME = "opta_csrf" if LOCAL else "__Host-opta_csrf"
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not LOCAL
+# A client can write this header too, so it is believed only where a proxy that overwrites it is known to stand.
+if env.flag("OPTA_BEHIND_PROXY"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-SECURE_CONTENT_TYPE_NOSNIFF = True
-SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
-SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-SECURE_SSL_REDIRECT = not LOCAL
-SECURE_HSTS_SECONDS = 0 if LOCAL else 63_072_000
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not LOCAL
-PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=(), browsing-topics=()"
+if not LOCAL:
+    SECURE_HSTS_SECONDS = 63_072_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+
+# On every answer, beside the policy below.
+HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-site",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+SILENCED_SYSTEM_CHECKS = ["security.W002"]  # it asks for the middleware that sets X-Frame-Options
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],

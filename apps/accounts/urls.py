@@ -1,0 +1,6 @@
+"""The accounts host."""
+
+from django.urls import path
+from django.views.generic import TemplateView
+
+urlpatterns = [path("", TemplateView.as_view(template_name="accounts/index.html"), name="index")]

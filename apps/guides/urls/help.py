@@ -1,0 +1,6 @@
+"""The help host."""
+
+from apps.guides.views import routes
+
+urlpatterns = routes("help")
+sitemap = [route.name for route in urlpatterns]
