@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from cli.protocol.events import Event
+from cli.protocol.messages import Message
 from opta.strict import Strict
 
 # An id is a path segment and a file name: letters, digits, - and _.
@@ -59,16 +61,41 @@ class SessionView(BaseModel):
     active: str | None
 
 
-class MessageView(BaseModel):
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str
-
-
 class SessionDetail(SessionView):
     """A session with its history, as the model sees it."""
 
     system: str
-    messages: list[MessageView]
+    messages: list[Message]
+
+
+class SessionList(BaseModel):
+    """The session used last comes first."""
+
+    sessions: list[SessionView]
+
+
+class EventList(BaseModel):
+    """Events in order; when there are as many as were asked for, ask again after the last one's `seq`."""
+
+    events: list[Event]
+
+
+class TurnsCancelled(BaseModel):
+    """The turns that this request ended; a turn that had ended before is not among them."""
+
+    turns: list[str]
+
+
+class Problem(BaseModel):
+    """Every answer that is not 2xx, as `application/problem+json` (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    # The part of the request that is wrong, when one part is.
+    field: str | None = None
 
 
 class Health(BaseModel):

@@ -1,0 +1,31 @@
+"""Why a turn failed: every code of `turn.failed`, with what its reader should do next."""
+
+from cli.protocol.events import TurnFailed
+
+LMX_UNREACHABLE = "lmx_unreachable"
+
+HINTS = {
+    LMX_UNREACHABLE: "Start LMX with `opta serve` (or `make up`), or set lmx_url to where it runs.",
+    "model_not_found": "`opta models` lists the models there are.",
+    "upstream_refused": "Change what the message names and send the turn again.",
+    "upstream_error": "Send the turn again; if it fails again, the log of LMX says why.",
+    "upstream_truncated": "Send the turn again; if it fails again, see whether LMX still runs: `opta status`.",
+    "runner_died": "Send the turn again: the model is loaded anew. A model too large for memory dies like this.",
+    "too_many_rounds": "Send a new turn that says what is still to be done.",
+    "storage_failed": "Free some space on the disk that holds OPTA_HOME, and send the turn again.",
+    "daemon_stopped": "Send the turn again once the daemon runs.",
+    "daemon_crashed": "Send the turn again; what was answered until then is kept.",
+    "internal_error": "This is a defect of the daemon: `opta daemon logs` has the trace.",
+}
+
+
+class Failure(Exception):
+    """What ends a turn as failed; `code` is a key of HINTS."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def event(self) -> TurnFailed:
+        return TurnFailed(code=self.code, message=self.message, hint=HINTS[self.code])

@@ -1,0 +1,41 @@
+"""What a model is told, and what it answers: the agent loop's side of any chat API."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from cli.protocol.events import Usage
+
+
+class ToolCall(BaseModel):
+    """`arguments` is JSON as the model wrote it: it may be wrong, and then the model is told so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    arguments: str = "{}"
+
+
+class Message(BaseModel):
+    """One message of a history. `call` is the tool call that a message of the role "tool" answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    calls: tuple[ToolCall, ...] = ()
+    call: str | None = None
+
+
+class Finish(BaseModel):
+    """The end of one answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: Literal["stop", "length", "tool_calls"]
+    usage: Usage = Usage()
+
+
+# An answer is pieces of text, then the calls the model makes, then its end.
+Piece = str | ToolCall | Finish
