@@ -13,7 +13,7 @@ from opta.strict import Strict
 OF_A_PROJECT = {"model"}
 
 
-class ConfigError(Exception):
+class ConfigError(env.EnvError):
     """A choice that cannot be honoured; the message names the file (or variable or flag) and the key."""
 
 
@@ -21,6 +21,7 @@ class Config(Strict):
     lmx_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")] = "http://127.0.0.1:1234"
     daemon_port: Annotated[int, Field(ge=1, le=65535)] = 9999
     model: Annotated[str, Field(min_length=1, max_length=200)] = "auto"
+    sites_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+$")] = "http://opta.localhost:8000"
 
 
 def load(cwd: Path | None = None, **flags: Any) -> Config:
@@ -71,10 +72,19 @@ def from_environment() -> dict[str, Any]:
             "lmx_url": env.text("OPTA_LMX_URL", ""),
             "daemon_port": env.port("OPTA_DAEMON_PORT", 0),
             "model": env.text("OPTA_MODEL", ""),
+            "sites_url": sites_url(env.text("OPTA_DOMAIN", ""), env.port("OPTA_SITES_PORT", 0)),
         }
     except env.EnvError as error:
         raise ConfigError(str(error)) from error
     return {key: value for key, value in found.items() if value}
+
+
+def sites_url(domain: str, port: int) -> str:
+    """Where the sites are, from the two variables that their own settings read; empty when neither is set."""
+    if not domain and not port:
+        return ""
+    domain = domain or "opta.localhost"
+    return f"http://{domain}:{port or 8000}" if domain.endswith(".localhost") else f"https://{domain}"
 
 
 def problem(error: Any, sources: dict[str, str]) -> str:

@@ -1,0 +1,163 @@
+"""The daemon as a client sees it: sessions, turns, and a turn's events whatever happens to the connection."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from cli.clients import http
+from cli.output import Exit, Failure
+from cli.protocol.events import ENDINGS, Event
+from cli.protocol.requests import (
+    Problem,
+    SessionCreate,
+    SessionDetail,
+    SessionList,
+    SessionView,
+    TurnCancel,
+    TurnSubmit,
+    TurnView,
+)
+
+# The daemon sends at least a ping this often; a longer silence is a dead connection.
+SILENCE = 60.0
+# The code of a daemon's answer that has begun to stop.
+STOPPING = "daemon_stopped"
+# Seconds before each try to get a broken connection back.
+BACK_OFF = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a daemon listens, and the token that opens it."""
+
+    url: str
+    token: str
+
+
+class Refused(Failure):
+    """The daemon understood and said no; `status` is HTTP's, `reason` the code of its problem document."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        code = {401: Exit.NOT_PERMITTED, 403: Exit.NOT_PERMITTED, 422: Exit.MISUSE, 400: Exit.MISUSE}
+        super().__init__(message, code.get(status, Exit.ERROR))
+        self.status = status
+        self.reason = reason
+
+
+class Daemon:
+    """Requests to the daemon. `locate` finds (and may start) it, at first and after it went away."""
+
+    def __init__(self, locate: Callable[[], Address]) -> None:
+        self.locate = locate
+        self.address = locate()
+
+    def create(self, **fields: Any) -> SessionView:
+        body = checked(SessionCreate, id=uuid.uuid4().hex, **fields)
+        return SessionView.model_validate_json(self.call("POST", "/v3/sessions", body))
+
+    def sessions(self) -> list[SessionView]:
+        return SessionList.model_validate_json(self.call("GET", "/v3/sessions")).sessions
+
+    def session(self, session: str) -> SessionDetail:
+        return SessionDetail.model_validate_json(self.call("GET", f"/v3/sessions/{session}"))
+
+    def resolve(self, beginning: str) -> str:
+        """The id of the one session that begins so."""
+        ids = [session.id for session in self.sessions()]
+        found = [beginning] if beginning in ids else [id for id in ids if id.startswith(beginning)]
+        if len(found) == 1:
+            return found[0]
+        what = "Several sessions begin" if found else "No session begins"
+        raise Failure(f"{what} with {beginning!r}. `opta sessions` lists them.", Exit.MISUSE)
+
+    def submit(self, session: str, text: str, model: str | None = None) -> TurnView:
+        body = checked(TurnSubmit, id=uuid.uuid4().hex, text=text, model=model)
+        return TurnView.model_validate_json(self.call("POST", f"/v3/sessions/{session}/turns", body))
+
+    def cancel(self, session: str, turn: str | None = None) -> None:
+        self.call("POST", f"/v3/sessions/{session}/cancel", TurnCancel(turn=turn))
+
+    def follow(self, session: str, turn: TurnView) -> Iterator[Event]:
+        """The turn's events to its end, each once: a broken stream is taken up after the last one seen."""
+        after, tries = turn.seq, iter(BACK_OFF)
+        while True:
+            try:
+                for event in self.stream(session, after):
+                    after, tries = event.seq, iter(BACK_OFF)
+                    if event.turn != turn.id:
+                        continue
+                    yield event
+                    if isinstance(event.event, ENDINGS):
+                        return
+            except http.Broken:
+                pass  # as is a stream that ended before the turn did: locate and resume
+            self.relocate(tries)
+
+    def stream(self, session: str, after: int) -> Iterator[Event]:
+        """The session's events after a number, as they come, for as long as the connection holds."""
+        headers = {"Last-Event-ID": str(after), "Accept": "text/event-stream"}
+        with self.send("GET", f"/v3/sessions/{session}/stream", headers=headers, timeout=SILENCE) as answer:
+            for data in http.frames(answer):
+                yield Event.model_validate_json(data)
+
+    def call(self, method: str, path: str, body: BaseModel | None = None) -> bytes:
+        """One request, repeated while the daemon restarts: what creates carries an id of ours."""
+        tries = iter(BACK_OFF)
+        while True:
+            try:
+                with self.send(method, path, body=body.model_dump_json() if body else None) as answer:
+                    return answer.read()
+            except http.Broken:
+                self.relocate(tries)
+
+    def send(
+        self, method: str, path: str, headers: dict[str, str] | None = None, **rest: Any
+    ) -> HTTPResponse:
+        """An answer that is 2xx. Raises Refused, or one of http.Broken: a daemon on its way out counts as gone."""
+        said = {"Authorization": f"Bearer {self.address.token}", **(headers or {})}
+        answer = http.send(method, self.address.url + path, headers=said, **rest)
+        if answer.status < 400:
+            return answer
+        with answer:
+            refused = problem(answer.status, answer.read())
+        if answer.status == 401 and (found := self.locate()) != self.address:
+            # Another daemon listens there since: the token is new at each start.
+            self.address = found
+            return self.send(method, path, headers, **rest)
+        if refused.reason == STOPPING:
+            raise ConnectionAbortedError(refused.message)
+        raise refused
+
+    def relocate(self, tries: Iterator[float]) -> None:
+        pause = next(tries, None)
+        if pause is None:
+            raise Failure(
+                f"The daemon at {self.address.url} keeps dropping the connection. "
+                "`opta daemon logs` says why; `opta daemon stop` ends it.",
+                Exit.DAEMON_UNREACHABLE,
+            )
+        time.sleep(pause)
+        self.address = self.locate()
+
+
+def checked(kind: type[BaseModel], **fields: Any) -> BaseModel:
+    """The request body, refused here when it breaks the protocol: no need to ask the daemon."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise Failure(f"{wrong['loc'][0]}: {wrong['msg']}.", Exit.MISUSE) from error
+
+
+def problem(status: int, body: bytes) -> Refused:
+    """An application/problem+json answer as a failure; anything else is told as it is."""
+    try:
+        said = Problem.model_validate_json(body)
+    except ValidationError:
+        return Refused(status, "", f"The daemon answered {status}: {body[:200].decode(errors='replace')!r}.")
+    return Refused(status, said.code, said.detail)

@@ -1,0 +1,216 @@
+"""`opta chat`: a conversation in the terminal, through the daemon."""
+
+import difflib
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+from rich.console import Console
+
+from cli import config
+from cli.clients import launcher
+from cli.clients.daemon import Daemon
+from cli.commands import sessions
+from cli.commands.keyboard import ask, silent
+from cli.commands.markdown import LiveMarkdown, Page
+from cli.commands.models import listing
+from cli.commands.turns import FOLDER, Prose, cancelling, failure, open_session
+from cli.output import Exit, Failure, safe
+from cli.protocol.events import (
+    AnyBody,
+    ToolStarted,
+    TurnCancelled,
+    TurnDone,
+    TurnFailed,
+    TurnQueued,
+    TurnStarted,
+)
+from opta.version import VERSION
+
+# /word, then nothing or a space: a path such as /etc/hosts is no command.
+SLASH = re.compile(r"/([a-z]*)(?:\s+(.*))?", re.DOTALL)
+# How many messages of a resumed session are shown.
+RECALLED = 4
+LATEST = "latest"
+
+
+@click.command("chat")
+@click.option("-m", "--model", help="The model to talk with; the one that is loaded by default.")
+@click.option(
+    "-r", "--resume", is_flag=False, flag_value=LATEST, metavar="[ID]", help="Go on with a session."
+)
+@click.option("--cwd", type=FOLDER, help="The working directory of the session; this one by default.")
+def command(model: str | None, resume: str | None, cwd: Path | None) -> Exit:
+    """Talk with a model. Ctrl-C stops an answer, Ctrl-D or /exit leaves."""
+    chat = Chat(Daemon(launcher.ensure), cwd or Path.cwd(), model)
+    chat.greet()
+    if resume:
+        chat.resume(resume)
+    for line in prompts():
+        chat.take(line)
+        if chat.left:
+            break
+    return Exit.OK
+
+
+def prompts() -> Iterator[str]:
+    """What the user writes: edited lines on a terminal, plain lines from a pipe."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        return ask([f"/{name}" for name in SLASHES])
+    return (line for line in sys.stdin if line.strip())
+
+
+class Chat:
+    """A conversation: the session it is in, and what its screen shows."""
+
+    def __init__(self, daemon: Daemon, cwd: Path, model: str | None) -> None:
+        self.daemon = daemon
+        self.cwd = cwd
+        self.model = model
+        # Opened by the first message, so that looking around leaves no empty session behind.
+        self.session: str | None = None
+        self.console = Console(highlight=False, markup=False)
+        self.left = False
+
+    def take(self, line: str) -> None:
+        """One input: a command or a message. What goes wrong is told, and the conversation goes on."""
+        try:
+            if found := SLASH.fullmatch(line.strip()):
+                self.slash(found[1], (found[2] or "").strip())
+            elif line.strip():
+                self.turn(line.strip())
+        except Failure as error:
+            self.console.print(safe(error.message), style="red")
+        except KeyboardInterrupt:
+            self.say("Left the answer; the daemon may still be at it.")
+
+    def turn(self, text: str) -> None:
+        self.session = self.session or open_session(self.daemon, self.cwd, self.model)
+        with cancelling(partial(self.daemon.cancel, self.session)), silent():
+            turn = self.daemon.submit(self.session, text, self.model)
+            bodies = (event.event for event in self.daemon.follow(self.session, turn))
+            ending = self.stream(bodies) if self.console.is_terminal else self.copy(bodies)
+        self.end(ending)
+
+    def copy(self, bodies: Iterator[AnyBody]) -> AnyBody:
+        """The answer as plain text, for a pipe. Returns the turn's last event, as `stream` does."""
+        prose = Prose()
+        for body in bodies:
+            self.console.out(prose.feed(body), end="")
+        self.console.out()
+        return body
+
+    def stream(self, bodies: Iterator[AnyBody]) -> AnyBody:
+        """The answer as Markdown, drawn as it comes."""
+        first = self.wait(bodies)
+        prose = Prose()
+        with LiveMarkdown(self.console) as page:
+            for body in itertools.chain([first], bodies):
+                if isinstance(body, ToolStarted):
+                    page.aside(f"· {body.name}")
+                page.add(safe(prose.feed(body)))
+        return body
+
+    def wait(self, bodies: Iterator[AnyBody]) -> AnyBody:
+        """Show that the model is at work, until there is something to see."""
+        with self.console.status("waiting", spinner_style="dim") as status:
+            for body in bodies:
+                if isinstance(body, TurnStarted):
+                    status.update(f"[dim]{body.model}[/dim]")
+                elif not isinstance(body, TurnQueued):
+                    break
+        return body
+
+    def end(self, body: AnyBody) -> None:
+        if isinstance(body, TurnFailed):
+            raise failure(body)
+        if isinstance(body, TurnCancelled):
+            self.say("Cancelled.")
+        elif isinstance(body, TurnDone) and self.console.is_terminal:
+            cut = " · stopped at the limit of tokens" if body.finish_reason == "length" else ""
+            self.say(f"{body.usage.completion_tokens} tokens in {body.seconds:.1f} s{cut}")
+
+    def say(self, message: str) -> None:
+        """A word of the program, apart from what the model says."""
+        self.console.print(safe(message), style="dim")
+
+    def greet(self) -> None:
+        if self.console.is_terminal:
+            self.say(f"Opta {VERSION} · {self.model or config.load(self.cwd).model} · {self.cwd} · /help")
+
+    def resume(self, which: str) -> None:
+        """Go on with a session, its last messages shown."""
+        self.session = self.latest() if which == LATEST else self.daemon.resolve(which)
+        found = self.daemon.session(self.session)
+        self.say(f"{found.title or found.id} · {found.turns} turns")
+        for message in found.messages[-RECALLED:]:
+            if message.role == "user":
+                self.console.print(f"› {safe(message.content)}", style="bold")
+            elif message.role == "assistant":
+                self.console.print(Page(safe(message.content)))
+
+    def latest(self) -> str:
+        here = [session for session in self.daemon.sessions() if session.cwd == str(self.cwd)]
+        if not here:
+            raise Failure(
+                f"There is no session of {self.cwd} to resume. `opta sessions` lists those of other folders."
+            )
+        return max(here, key=lambda session: session.updated).id
+
+    def slash(self, name: str, argument: str) -> None:
+        if name in SLASHES:
+            SLASHES[name].run(self, argument)
+            return
+        near = difflib.get_close_matches(name, SLASHES, n=1, cutoff=0.4)
+        meant = f"Did you mean /{near[0]}?" if near else "/help lists what there is."
+        raise Failure(f"There is no command /{name}. {meant}")
+
+    def help(self, _: str) -> None:
+        for name, slash in SLASHES.items():
+            self.say(f"{f'/{name} {slash.argument}':<16}{slash.help}")
+        self.say("Alt-Enter or a \\ at the end of a line begins a new one.")
+
+    def leave(self, _: str) -> None:
+        self.left = True
+
+    def begin(self, _: str) -> None:
+        self.session = None
+        self.say("The next message opens a new session.")
+
+    def choose(self, wanted: str) -> None:
+        """Take a model for the messages to come, or list those there are."""
+        names = [entry["id"] for entry in listing(config.load().lmx_url)]
+        if not wanted:
+            for name in names:
+                self.say(f"{'*' if name == self.model else ' '} {name}")
+        elif wanted in names:
+            self.model = wanted
+            self.say(f"{wanted} answers from now on.")
+        else:
+            near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
+            raise Failure(
+                f"LMX serves no model {wanted!r}. " + (f"Did you mean {near[0]}?" if near else "See /model.")
+            )
+
+    def sessions(self, _: str) -> None:
+        sessions.show_all(self.daemon.sessions(), as_json=False)
+
+
+class Slash(NamedTuple):
+    argument: str
+    help: str
+    run: Callable[[Chat, str], None]
+
+
+SLASHES = {
+    "help": Slash("", "Show this list.", Chat.help),
+    "new": Slash("", "Begin a new session.", Chat.begin),
+    "model": Slash("[ID]", "Choose a model, or list them.", Chat.choose),
+    "sessions": Slash("", "List the sessions.", Chat.sessions),
+    "exit": Slash("", "Leave (Ctrl-D does, too).", Chat.leave),
+}

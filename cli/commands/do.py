@@ -1,0 +1,127 @@
+"""`opta do`: one question, its answer on standard output, and nothing else there."""
+
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+
+from cli.clients import launcher
+from cli.clients.daemon import Daemon
+from cli.commands.turns import FOLDER, Prose, cancelling, failure, open_session
+from cli.output import EXIT_TABLE, Exit, Failure, note, safe
+from cli.protocol.events import VERSION, Event, ToolStarted, TurnCancelled, TurnDone, TurnFailed
+
+
+@click.command("do", epilog=EXIT_TABLE)
+@click.argument("words", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print every event as one line of JSON.")
+@click.option("-m", "--model", help="The model to ask; the session's own, or the first loaded, by default.")
+@click.option("-s", "--session", help="Continue this session instead of opening a new one.")
+@click.option("--system", help="The system prompt of the new session.")
+@click.option("--cwd", type=FOLDER, help="The working directory of the new session; this one by default.")
+def command(
+    words: tuple[str, ...],
+    *,
+    as_json: bool,
+    model: str | None,
+    session: str | None,
+    system: str | None,
+    cwd: Path | None,
+) -> Exit:
+    """Ask once. WORDS are joined to the prompt; what is piped in is added as context.
+
+    \b
+    opta do "why is the sky blue?"
+    git diff | opta do "write a commit message"
+    """
+    if session and (system is not None or cwd):
+        raise click.UsageError(
+            "--system and --cwd are for a new session; --session continues one that has both."
+        )
+    prompt = compose(" ".join(words).strip(), piped())
+    daemon = Daemon(launcher.ensure)
+    target = session or open_session(daemon, cwd, model, system or "")
+    show = Lines(target) if as_json else Text()
+    return run(daemon, target, prompt, model if session else None, show)
+
+
+def piped() -> str:
+    """What stands in standard input, when that is not the keyboard."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return ""
+    try:
+        return sys.stdin.buffer.read().decode().strip("\n")
+    except UnicodeDecodeError as error:
+        raise Failure(
+            f"Standard input is not UTF-8 text: {error.reason} at byte {error.start}.", Exit.MISUSE
+        ) from error
+
+
+def compose(prompt: str, context: str) -> str:
+    """The prompt with its context behind a delimiter; either alone is the prompt."""
+    if not prompt and not context.strip():
+        raise click.UsageError('The prompt is empty. Write what to ask: opta do "…", or pipe it in.')
+    if not prompt or not context.strip():
+        return prompt or context
+    return f"{prompt}\n\n<stdin>\n{context}\n</stdin>"
+
+
+class Text:
+    """The answer as it comes; on a terminal without the characters that would drive it."""
+
+    def __init__(self) -> None:
+        self.prose = Prose()
+        self.written = ""
+
+    def show(self, event: Event) -> None:
+        if isinstance(event.event, ToolStarted):
+            note(f"· {event.event.name} {json.dumps(event.event.arguments, ensure_ascii=False)}")
+        self.write(self.prose.feed(event.event))
+        if isinstance(event.event, TurnDone) and event.event.finish_reason == "length":
+            note("The answer stops at the limit of tokens.")
+
+    def write(self, text: str) -> None:
+        if text:
+            sys.stdout.write(safe(text) if sys.stdout.isatty() else text)
+            sys.stdout.flush()
+            self.written = text
+
+    def close(self) -> None:
+        """A shell's prompt belongs on a line of its own."""
+        if self.written and not self.written.endswith("\n"):
+            self.write("\n")
+
+
+class Lines:
+    """Every event as one line of JSON: the daemon's own event, with the version and the session."""
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+
+    def show(self, event: Event) -> None:
+        line = {"v": VERSION, "session": self.session, **event.model_dump(mode="json")}
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Every line ended already."""
+
+
+def run(daemon: Daemon, session: str, prompt: str, model: str | None, show: Text | Lines) -> Exit:
+    with cancelling(partial(daemon.cancel, session)):
+        turn = daemon.submit(session, prompt, model)
+        try:
+            for event in daemon.follow(session, turn):
+                show.show(event)
+            show.close()
+        except BrokenPipeError:
+            daemon.cancel(session, turn.id)
+            # What is still in the buffer goes nowhere, or Python would complain on its way out.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.NOBODY_READS
+    if isinstance(event.event, TurnFailed):
+        raise failure(event.event)
+    return Exit.INTERRUPTED if isinstance(event.event, TurnCancelled) else Exit.OK

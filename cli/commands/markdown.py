@@ -1,0 +1,96 @@
+"""Markdown that grows on a terminal: what is finished is printed for good, only the open block is redrawn."""
+
+from rich.console import Console
+from rich.live import Live
+from rich.markdown import Heading, Markdown
+from rich.segment import Segment, Segments
+
+Line = list[Segment]
+BLANK: Line = []
+
+
+class LeftHeading(Heading):
+    """A heading where one begins to read."""
+
+    LEVEL_ALIGN = {**Heading.LEVEL_ALIGN, "h1": "left"}
+
+
+class Page(Markdown):
+    """Markdown in the terminal's own colours, on light and dark grounds."""
+
+    elements = {**Markdown.elements, "heading_open": LeftHeading}
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, code_theme="ansi_dark")
+
+
+def blocks(text: str) -> tuple[list[str], str]:
+    """The top-level blocks that are complete, and the last one, which more text may still change."""
+    starts = [token.map[0] for token in Markdown(text).parsed if token.level == 0 and token.map]
+    lines = text.split("\n")
+    cuts = sorted({0, *starts[1:]})
+    parts = ["\n".join(lines[start:end]) for start, end in zip(cuts, [*cuts[1:], None], strict=True)]
+    return [f"{part}\n" for part in parts[:-1]], parts[-1]
+
+
+class LiveMarkdown:
+    """Feed it text. Every finished block, and what scrolled off, is ordinary output and stays."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Live(console=console, auto_refresh=False, transient=True)
+        self.open = ""
+        # How many lines of the open block are printed for good, because it is taller than the screen.
+        self.settled = 0
+        self.first = True
+
+    def __enter__(self) -> "LiveMarkdown":
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.settle(self.open)
+        self.live.update("")
+        self.live.stop()
+
+    def add(self, text: str) -> None:
+        self.open += text
+        finished, self.open = blocks(self.open)
+        for block in finished:
+            self.settle(block)
+        self.draw()
+
+    def aside(self, text: str) -> None:
+        """A line that is not the model's, below what it said so far."""
+        self.settle(self.open)
+        self.open = ""
+        self.live.update("")
+        self.console.print(text, style="dim")
+
+    def settle(self, block: str) -> None:
+        """Print what is not yet printed of a block that will not change any more."""
+        if not block.strip():
+            return
+        self.print(self.lines(block)[self.settled :])
+        self.settled, self.first = 0, False
+
+    def draw(self) -> None:
+        """Show the open block's end, and print for good the lines above that no screen could show."""
+        lines = self.lines(self.open)
+        hidden = max(0, len(lines) - self.settled - (self.console.height - 2))
+        self.print(lines[self.settled : self.settled + hidden])
+        self.settled += hidden
+        self.live.update(joined(lines[self.settled :]), refresh=True)
+
+    def lines(self, block: str) -> list[Line]:
+        """The block as it looks, a blank line before all but the first."""
+        drawn = self.console.render_lines(Page(block), pad=False)
+        return drawn if self.first else [BLANK, *drawn]
+
+    def print(self, lines: list[Line]) -> None:
+        if lines:
+            self.console.print(joined(lines), end="")
+
+
+def joined(lines: list[Line]) -> Segments:
+    return Segments([segment for line in lines for segment in (*line, Segment.line())])

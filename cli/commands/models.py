@@ -1,0 +1,43 @@
+"""`opta models`: what LMX can serve."""
+
+import json
+from typing import Any
+
+import click
+
+from cli import config
+from cli.clients import http
+from cli.output import Exit, Failure, document, table
+
+
+@click.command("models")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(as_json: bool) -> None:
+    """List the models that LMX serves."""
+    models = listing(config.load().lmx_url)
+    if as_json:
+        document(models)
+    elif models:
+        table(("MODEL", "OWNER"), ((model["id"], model.get("owned_by", "")) for model in models))
+    else:
+        raise Failure(
+            "LMX serves no model. Put a model's folder into LMX_MODELS (~/.opta-lmx/models by default).",
+            Exit.NO_MODEL,
+        )
+
+
+def listing(lmx_url: str) -> list[dict[str, Any]]:
+    """The entries of LMX's `/v1/models`. Raises Failure when LMX does not answer, or is not LMX."""
+    try:
+        with http.send("GET", f"{lmx_url}/v1/models") as answer:
+            models: list[dict[str, Any]] = json.loads(answer.read())["data"]
+            return models
+    except http.Broken as error:
+        raise Failure(
+            f"LMX does not answer at {lmx_url} ({error}). Start it: opta serve", Exit.LMX_UNREACHABLE
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise Failure(
+            f"What answers at {lmx_url} is not LMX. Set OPTA_LMX_URL to where LMX listens.",
+            Exit.LMX_UNREACHABLE,
+        ) from error

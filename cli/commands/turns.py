@@ -1,0 +1,80 @@
+"""A turn as a command runs it: its text as it grows, Ctrl-C, and the exit code of its end."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from cli import config
+from cli.clients.daemon import Daemon
+from cli.output import Exit, Failure
+from cli.protocol.events import AnyBody, TextDelta, TextDone, TurnFailed
+
+# What a reason of `turn.failed` means to a script.
+CODES = {"lmx_unreachable": Exit.LMX_UNREACHABLE, "model_not_found": Exit.NO_MODEL}
+FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
+
+
+class Prose:
+    """A turn's text. Deltas may be gone when a stream is resumed late; `text.done` fills what is missing."""
+
+    def __init__(self) -> None:
+        self.message = ""
+        self.messages = 0
+
+    def feed(self, body: AnyBody) -> str:
+        """What `body` adds to the text shown so far."""
+        if isinstance(body, TextDelta):
+            gap = "\n\n" if self.messages and not self.message else ""
+            self.message += body.text
+            return gap + body.text
+        if isinstance(body, TextDone):
+            missing = body.text.removeprefix(self.message)
+            gap = "\n\n" if self.messages and not self.message and missing else ""
+            self.message = ""
+            self.messages += 1
+            return gap + missing
+        return ""
+
+
+@contextlib.contextmanager
+def cancelling(cancel: Callable[[], None]) -> Iterator[list[int]]:
+    """While it lasts, Ctrl-C asks the daemon to cancel, and the turn's events end by themselves.
+
+    No exception tears the reading of events; only a second Ctrl-C leaves at once.
+    Yields the signals that came.
+    """
+    came: list[int] = []
+
+    def ask() -> None:
+        # When the daemon is gone there is nothing to cancel, and whoever follows the turn says so.
+        with contextlib.suppress(Failure):
+            cancel()
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        came.append(signum)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+        threading.Thread(target=ask, daemon=True).start()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def failure(body: TurnFailed) -> Failure:
+    return Failure(f"{body.message} {body.hint}".strip(), CODES.get(body.code, Exit.ERROR))
+
+
+def open_session(daemon: Daemon, cwd: Path | None, model: str | None, system: str = "") -> str:
+    """The id of a new session in `cwd` (here by default), with the model the user chose for it."""
+    folder = cwd or Path.cwd()
+    chosen = config.load(folder, model=model).model
+    return daemon.create(cwd=str(folder), model=chosen, system=system).id
