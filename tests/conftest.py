@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from tests import processes
 from tests.processes import ROOT, Role
@@ -65,7 +65,7 @@ def starter(start: Callable[..., Role]) -> Iterator[Callable[..., Role]]:
         role.stop()
 
 
-def role(settings: SettingsWrapper, name: str) -> None:
+def role(settings: Settings, name: str) -> None:
     """Give an in-process test the urls, middleware and hosts of a role: `role(settings, "daemon")`."""
     wiring = importlib.import_module(f"opta.settings.{name}")
     for key in ("ROOT_URLCONF", "MIDDLEWARE", "WEBSOCKETS", "ALLOWED_HOSTS"):
