@@ -3,6 +3,7 @@
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from django.http import StreamingHttpResponse
@@ -23,3 +24,20 @@ def response(frames: AsyncIterator[bytes]) -> StreamingHttpResponse:
     answer["Cache-Control"] = "no-store"
     answer["X-Accel-Buffering"] = "no"
     return answer
+
+
+async def pinged(frames: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
+    """`frames`, and a ping whenever none came for so long: silence is not a dead connection."""
+    coming = asyncio.ensure_future(anext(frames, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait([coming], timeout=seconds)
+            if not done:
+                yield PING
+            elif (sent := coming.result()) is None:
+                return
+            else:
+                yield sent
+                coming = asyncio.ensure_future(anext(frames, None))
+    finally:
+        coming.cancel()

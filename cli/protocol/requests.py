@@ -15,7 +15,7 @@ TurnState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 class SessionCreate(Strict):
-    """With an `id` that exists, the session of that id is the answer: a retried create makes no second one."""
+    """With an `id` that exists, that session is the answer: a retried create makes no second one."""
 
     id: Id | None = None
     title: Annotated[str, Field(max_length=200)] = ""

@@ -6,8 +6,9 @@ from opta.settings.base import *
 ROOT_URLCONF = "cli.daemon.urls"
 WEBSOCKETS = "cli.daemon.consumers.websockets"
 INSTALLED_APPS = ["cli.daemon"]
-MIDDLEWARE = ["cli.daemon.auth.middleware"]
-# The daemon's own middleware holds the Host to loopback; it answers in the daemon's dialect.
+# cli.daemon.auth.Border stands around the whole application, WebSocket included; without it no route works.
+MIDDLEWARE: list[str] = []
+# The border holds the Host to loopback as well, and answers in the daemon's dialect.
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
 DATABASES = {

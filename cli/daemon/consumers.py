@@ -1,0 +1,55 @@
+"""`/v3/ws?session=&after=`: a session's events over a WebSocket, the same text as over the stream."""
+
+import asyncio
+from typing import Any
+from urllib.parse import parse_qs
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from cli.daemon.hub import Hub
+from cli.daemon.log import Log
+from opta.errors import Refusal
+
+# Closing codes of ours: 4000 and HTTP's status. 1003 and 1001 are the protocol's own.
+BAD_QUERY, NOT_FOUND, GOING_AWAY, UNSUPPORTED = 4400, 4404, 1001, 1003
+
+
+class SessionSocket(AsyncWebsocketConsumer):
+    """Sends; what a client has to say goes over HTTP. A slow reader slows only itself."""
+
+    sender: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        hub: Hub = self.scope["hub"]
+        query = parse_qs(self.scope["query_string"].decode("latin-1"))
+        session, after = query.get("session", [""])[0], query.get("after", ["0"])[0]
+        # Accepted first: a client is told why by a closing code, which a denied handshake has not.
+        await self.accept()
+        if not session or not after.isdecimal():
+            return await self.close(BAD_QUERY, "Give session= and, to resume, after= (an event's number).")
+        log = hub.logs.of(session)
+        try:
+            await log.newer(int(after))
+        except Refusal as refusal:
+            return await self.close(NOT_FOUND, refusal.message)
+        self.sender = asyncio.create_task(self.send_all(log, int(after)))
+
+    async def send_all(self, log: Log, after: int) -> None:
+        async for event in log.follow(after):
+            await self.send(text_data=event.model_dump_json())
+        await self.close(GOING_AWAY, "The daemon is stopping.")
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await self.close(UNSUPPORTED, "This socket only sends: submit and cancel over HTTP.")
+
+    async def disconnect(self, code: int) -> None:
+        if self.sender:
+            self.sender.cancel()
+
+
+async def websockets(scope: Any, receive: Any, send: Any) -> None:
+    """The one WebSocket route; anything else is denied."""
+    if scope["path"] == "/v3/ws":
+        await SessionSocket.as_asgi()(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": NOT_FOUND})

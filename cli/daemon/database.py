@@ -1,0 +1,41 @@
+"""The one thread that touches SQLite: one connection, one writer; the event loop never waits on a disk."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.db import OperationalError, connection
+
+from cli.daemon.errors import StorageFailed, StorageFull
+from opta.errors import Refusal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Database:
+    """`await database(function, *args)` runs plain Django ORM code, one call after the other.
+
+    Raises StorageFull or StorageFailed where SQLite gives up.
+    """
+
+    def __init__(self) -> None:
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+
+    async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self.thread, lambda: function(*args, **kwargs))
+        except OperationalError as error:
+            raise refusal(error) from error
+
+    def close(self) -> None:
+        self.thread.submit(connection.close).result()
+        self.thread.shutdown()
+
+
+def refusal(error: OperationalError) -> Refusal:
+    if "full" in str(error):
+        return StorageFull("The disk that holds OPTA_HOME is full. Free some space and try again.")
+    return StorageFailed(f"The daemon's database did not take it: {error}. See `opta daemon logs`.")

@@ -1,0 +1,48 @@
+"""What one daemon owns, made once at its start; a request finds it in its scope."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
+
+from django.http import HttpRequest
+
+from cli.clients.lmx import LMX
+from cli.config import Config
+from cli.daemon.database import Database
+from cli.daemon.log import Logs
+from cli.daemon.turns import Turns
+
+# Running turns get this long to end before their end is left to the next start.
+STOP_SECONDS = 2.5
+
+
+@dataclass(frozen=True)
+class Hub:
+    token: str
+    lmx: LMX
+    database: Database
+    logs: Logs
+    turns: Turns
+    started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def make(cls, config: Config, token: str) -> "Hub":
+        lmx, database = LMX(config.lmx_url), Database()
+        logs = Logs(database)
+        return cls(token, lmx, database, logs, Turns(logs, database, lambda model: partial(lmx.chat, model)))
+
+    async def stop(self) -> None:
+        """End what runs, then every stream: their last event is how the turn ended."""
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.turns.stop()
+        finally:
+            self.logs.close()
+            await self.lmx.close()
+
+
+def of(request: HttpRequest) -> Hub:
+    """The hub that the border put into the request's scope; without the border there is none to serve."""
+    return cast(Hub, request.scope["hub"])  # type: ignore[attr-defined]  # an ASGIRequest

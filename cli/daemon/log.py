@@ -1,0 +1,216 @@
+"""A session's log: a list in memory, a wake-up, and rows; replay and live are the same line.
+
+A fact is a row before anybody sees it. Text is shown as it comes and stored within a second, so a
+killed daemon loses a second of prose; the numbers it was shown under are reserved in the session's
+row beforehand, so none of them ever names something else.
+"""
+
+import asyncio
+import logging
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
+from weakref import WeakValueDictionary
+
+from django.db import transaction
+
+from cli.daemon.database import Database
+from cli.daemon.errors import UnknownSession
+from cli.daemon.models import Session, newer, store
+from cli.protocol.events import ENDINGS, AnyBody, Event, TextDelta, TurnStarted
+from opta.errors import Refusal
+
+log = logging.getLogger(__name__)
+
+# Numbers reserved ahead of the text that is shown before it is stored.
+BLOCK = 1000
+# Text is gathered this long before it is shown as one event, and shown this long before it is stored.
+GATHER_SECONDS = 0.05
+STORE_SECONDS = 0.5
+# Events read from rows at a time, and kept in memory at most once they are rows.
+PAGE = 500
+
+# What a fact changes besides the log, in the same transaction; raising keeps the fact from happening.
+Change = Callable[[Event], None]
+
+
+class Log:
+    """The events of one session. Only one turn at a time writes text; facts may come from anywhere."""
+
+    def __init__(self, session: str, database: Database) -> None:
+        self.session = session
+        self.database = database
+        # Events above `floor`, in order; the first `stored` of them are rows.
+        self.tail: list[Event] = []
+        self.stored = 0
+        self.floor = self.seq = self.reserved = -1
+        # The turn under way, and its text that is not shown yet.
+        self.writer = ""
+        self.text = ""
+        self.shown_at = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+        self.saver: asyncio.Task[None] | None = None
+        # Held while rows are written. Nothing is shown meanwhile: it would overtake the fact being stored.
+        self.lock = asyncio.Lock()
+        self.more = asyncio.Event()
+        self.closed = False
+
+    async def append(self, turn: str, body: AnyBody, change: Change | None = None) -> Event:
+        """Store a fact and then show it, after all text written so far.
+
+        A caller that is cancelled meanwhile leaves it whole. Raises what `change` raises, UnknownSession,
+        StorageFull or StorageFailed, and then nothing has happened.
+        """
+        return await asyncio.shield(asyncio.create_task(self._append(turn, body, change)))
+
+    def write(self, text: str) -> None:
+        """Text of the turn under way, shown at once or with what follows in the next 50 ms."""
+        self.text += text
+        if self.timer is None:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_at(self.shown_at + GATHER_SECONDS, self._show_text)
+
+    async def follow(self, after: int) -> AsyncIterator[Event]:
+        """Every event above `after`, and then each as it comes, until the log is closed."""
+        while True:
+            more = self.more
+            batch = await self.newer(after)
+            for event in batch:
+                yield event
+            if batch:
+                after = batch[-1].seq
+            elif self.closed:
+                return
+            else:
+                await more.wait()
+
+    async def newer(self, after: int) -> Sequence[Event]:
+        """Events above `after` that there are by now, or the first of them; none when there is none."""
+        await self._load()
+        if after < self.floor:
+            rows = await self.database(newer, self.session, after, self.floor, PAGE)
+            if rows:
+                return rows
+        return self.tail[bisect_right(self.tail, after, key=attrgetter("seq")) :]
+
+    def close(self) -> None:
+        """Let every follower come to its end."""
+        self.closed = True
+        self._wake()
+
+    async def _load(self) -> None:
+        if self.floor >= 0:
+            return
+        found = await self.database(Session.objects.filter(id=self.session).values("reserved").first)
+        if found is None:
+            raise UnknownSession(self.session)
+        if self.floor < 0:  # another may have loaded it meanwhile
+            self.floor = self.seq = self.reserved = found["reserved"]
+
+    async def _append(self, turn: str, body: AnyBody, change: Change | None) -> Event:
+        await self._load()
+        async with self.lock:
+            text, fresh = self.text, []
+            if text:
+                fresh.append(self._event(1, self.writer, TextDelta(text=text)))
+            fresh.append(self._event(len(fresh) + 1, turn, body))
+            await self._store(fresh, change)
+            self.text = self.text[len(text) :]
+            self._show(fresh)
+            self.stored = len(self.tail)
+            self._trim()
+        self._show_text()
+        return fresh[-1]
+
+    async def _store(self, fresh: list[Event], change: Change | None = None) -> None:
+        batch = [*self.tail[self.stored :], *fresh]
+        writer = writer_after(fresh[-1], self.writer) if fresh else self.writer
+        # Only text is shown ahead of its row, and there is none while no turn is under way.
+        reserved = (fresh[-1].seq if fresh else self.seq) + (BLOCK if writer else 0)
+
+        def write() -> None:
+            with transaction.atomic():
+                if change:
+                    change(fresh[-1])
+                store(self.session, batch, reserved)
+
+        await self.database(write)
+        self.stored += len(batch) - len(fresh)
+        self.reserved, self.writer = reserved, writer
+
+    def _event(self, ahead: int, turn: str, body: AnyBody) -> Event:
+        return Event(seq=self.seq + ahead, turn=turn, time=datetime.now(UTC), event=body)
+
+    def _show(self, events: list[Event]) -> None:
+        self.tail += events
+        self.seq = events[-1].seq
+        self._wake()
+
+    def _show_text(self) -> None:
+        """Show the gathered text, unless rows are being written or no number is reserved: then soon."""
+        if self.timer:
+            self.timer.cancel()
+            self.timer = None
+        if not self.text or self.lock.locked():
+            return
+        if self.seq < self.reserved:
+            self._show([self._event(1, self.writer, TextDelta(text=self.text))])
+            self.text = ""
+            self.shown_at = asyncio.get_running_loop().time()
+        if self.saver is None:
+            self.saver = asyncio.create_task(self._save())
+
+    async def _save(self) -> None:
+        """Make rows of the text that was shown, and reserve numbers for what follows."""
+        await asyncio.sleep(STORE_SECONDS)
+        self.saver = None
+        try:
+            async with self.lock:
+                if self.text or self.stored < len(self.tail):  # else a fact came first and took it along
+                    await self._store([])
+                    self._trim()
+        except Refusal as error:  # the text stays in memory: the next fact or save stores it too
+            log.warning("session %s: %s", self.session, error.message)
+        self._show_text()
+
+    def _trim(self) -> None:
+        """Keep in memory no more stored events than a page; older ones are read from rows."""
+        if self.stored > 2 * PAGE:
+            cut = self.stored - PAGE
+            self.floor = self.tail[cut - 1].seq
+            self.stored -= cut
+            del self.tail[:cut]
+
+    def _wake(self) -> None:
+        self.more.set()
+        self.more = asyncio.Event()
+
+
+def writer_after(fact: Event, writer: str) -> str:
+    """The turn that is under way after a fact."""
+    if isinstance(fact.event, TurnStarted):
+        return fact.turn
+    return "" if fact.turn == writer and isinstance(fact.event, ENDINGS) else writer
+
+
+class Logs:
+    """The logs in use: each lives as long as a turn or a follower holds it, and one a session."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.open: WeakValueDictionary[str, Log] = WeakValueDictionary()
+        self.closed = False
+
+    def of(self, session: str) -> Log:
+        found = self.open.get(session)
+        if found is None:
+            found = self.open[session] = Log(session, self.database)
+            found.closed = self.closed
+        return found
+
+    def close(self) -> None:
+        """End every stream, also those that are opened from now on."""
+        self.closed = True
+        for each in list(self.open.values()):
+            each.close()

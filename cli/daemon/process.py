@@ -1,0 +1,142 @@
+"""The daemon's process: one a home, found by its files, and gone without a trace when it is told to end."""
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import uvicorn
+from django.core.management import call_command
+
+from cli import config
+from cli.daemon import settle
+from cli.daemon.auth import Border
+from cli.daemon.hub import Hub
+from cli.protocol import events, state
+from opta.asgi import application
+from opta.version import VERSION
+
+log = logging.getLogger("opta.daemon")
+
+# Where the daemon goes when a stranger holds its port.
+SPARE_PORTS = range(10000, 10021)
+# A client that asks whether a daemon is there holds the lock for an instant; this long is no client.
+LOCK_SECONDS = 0.5
+# For connections to close once every stream has ended.
+CLOSE_SECONDS = 1
+
+
+class Server(uvicorn.Server):
+    """uvicorn that ends turns and streams first: their connections would never close by themselves."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self.hub = hub
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.hub.stop()
+        await super().shutdown(sockets)
+
+
+def run() -> int:
+    """Serve until SIGTERM or SIGINT; 0 also when another daemon of this home runs already."""
+    os.umask(0o077)
+    choices = config.load()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn takes over, and raises it again at its end
+    with state.lock_file().open("a+") as lock:
+        if not acquire(lock):
+            print(f"opta daemon: it runs already, pid {holder(lock)}.", file=sys.stderr)
+            return 0
+        call_command("migrate", verbosity=0)
+        if ended := settle.settle():
+            log.warning("%d turns of a daemon that died are failed now", ended)
+        with listen(choices.daemon_port) as listener, announced(listener) as token:
+            asyncio.run(serve(listener, choices, token))
+    return 0
+
+
+async def serve(listener: socket.socket, choices: config.Config, token: str) -> None:
+    hub = Hub.make(choices, token)
+    options = uvicorn.Config(
+        Border(application, hub),
+        lifespan="off",
+        ws="websockets-sansio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=CLOSE_SECONDS,
+    )
+    await Server(options, hub).serve([listener])
+
+
+def acquire(lock: IO[str]) -> bool:
+    """Take the lock for as long as the file is open, and write into it who holds it."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return True
+
+
+def holder(lock: IO[str]) -> str:
+    lock.seek(0)
+    return lock.read() or "unknown"
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on 127.0.0.1: on `port`, or on the next spare one when a stranger holds it."""
+    for candidate in (port, *SPARE_PORTS):
+        try:
+            listener = socket.create_server(("127.0.0.1", candidate))
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            log.warning("port %d is held by another program; trying the next", candidate)
+            continue
+        return listener
+    raise config.ConfigError(
+        f"daemon_port: {port} and {SPARE_PORTS[0]} to {SPARE_PORTS[-1]} are all taken. Set another one."
+    )
+
+
+@contextmanager
+def announced(listener: socket.socket) -> Iterator[str]:
+    """Say where the daemon is, for as long as it is there; gives the token."""
+    token, port = secrets.token_urlsafe(32), listener.getsockname()[1]
+    here = state.State(pid=os.getpid(), port=port, version=VERSION, protocol=events.VERSION)
+    try:
+        replace(state.token_file(), token)
+        replace(state.state_file(), here.model_dump_json())
+        log.info("the daemon %s listens on http://127.0.0.1:%d, pid %d", VERSION, port, here.pid)
+        yield token
+    finally:
+        state.state_file().unlink(missing_ok=True)
+        state.token_file().unlink(missing_ok=True)
+
+
+def replace(file: Path, text: str) -> None:
+    """Write a file of the user's alone, at once: a reader sees the old one or the new one, never half."""
+    draft = file.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
+    draft.replace(file)

@@ -1,0 +1,223 @@
+"""The queue: turns of one session run one after the other, sessions side by side; every state is a row.
+
+A turn goes queued → running → done, failed or cancelled, each step by compare-and-set and in one
+transaction with its event: what followers see is what the tables say.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar, cast
+from weakref import WeakValueDictionary
+
+from cli.agent import history
+from cli.agent.loop import Chat, run
+from cli.daemon.database import Database
+from cli.daemon.errors import Conflict, Stopping
+from cli.daemon.log import Log, Logs
+from cli.daemon.models import Lost, Taken, Turn, facts, new_id
+from cli.protocol.events import (
+    Event,
+    TextDelta,
+    TextDone,
+    TurnCancelled,
+    TurnDone,
+    TurnFailed,
+    TurnQueued,
+    TurnStarted,
+)
+from cli.protocol.failures import Failure
+from cli.protocol.messages import Message, ToolCall
+from cli.protocol.requests import TurnState, TurnSubmit, TurnView
+from opta.errors import Refusal
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Task = asyncio.Task[None]
+
+Ending = TurnDone | TurnFailed | TurnCancelled
+STATES: dict[type[Ending], TurnState] = {TurnDone: "done", TurnFailed: "failed", TurnCancelled: "cancelled"}
+STOPPED = Failure("daemon_stopped", "The daemon was stopped while this turn was under way.").event()
+NEVER_RUN = Failure("daemon_stopped", "The daemon was stopped before this turn began.").event()
+# Between tries to store how a turn ended: until it is stored, it has not ended.
+RETRY_SECONDS = 1.0
+
+
+@dataclass(eq=False)
+class Running:
+    """A turn under way: its task, what it said since its last whole message, and how it is to end early."""
+
+    turn: Turn
+    task: Task
+    said: list[str] = field(default_factory=list)
+    ending: Ending | None = None
+
+    def stop(self, ending: Ending) -> None:
+        if self.ending is None:
+            self.ending = ending
+            self.task.cancel()
+
+
+class Turns:
+    """The turns of all sessions. `chat` gives the way to ask a model by its name."""
+
+    def __init__(self, logs: Logs, database: Database, chat: Callable[[str], Chat]) -> None:
+        self.logs = logs
+        self.database = database
+        self.chat = chat
+        self.running: dict[str, Running] = {}
+        self.lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.stopping = False
+
+    async def submit(self, session: str, request: TurnSubmit) -> TurnView:
+        """Queue a turn. Once it is a row it runs, even if the caller hangs up meanwhile."""
+        if self.stopping:
+            raise Stopping
+        return await asyncio.shield(self._spawn(self._submit(session, request)))
+
+    async def cancel(self, session: str, turn: str | None = None) -> list[str]:
+        """End one turn, or all that run or wait, and return those that had not ended by themselves."""
+        waiting = await self.database(waiting_turns, session, turn)
+        ended = [each.id for each in waiting if await self._finish(each, TurnCancelled(), "queued")]
+        running = self.running.get(session)
+        if running and turn in (None, running.turn.id):
+            running.stop(TurnCancelled())
+            await asyncio.wait([running.task])
+            ended += [running.turn.id] if running.turn.state == "cancelled" else []
+        return ended
+
+    async def stop(self) -> None:
+        """End all turns, for the daemon ends; none begins any more."""
+        self.stopping = True
+        for running in list(self.running.values()):
+            running.stop(STOPPED)
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+        for turn in await self.database(waiting_turns):
+            await self._finish(turn, NEVER_RUN, "queued")
+
+    async def _submit(self, session: str, request: TurnSubmit) -> TurnView:
+        turn = Turn(
+            session_id=session, id=request.id or new_id(), text=request.text, model=request.model or ""
+        )
+        try:
+            body = TurnQueued(text=turn.text)
+            await self.logs.of(session).append(turn.id, body, turn.enqueue)
+        except Taken:
+            return await self.database(same_turn, session, request)
+        self._spawn(self._work(session))
+        return turn.view()
+
+    async def _work(self, session: str) -> None:
+        """Run the first turn that waits: one such task for each turn, one at a time in a session."""
+        async with self.lanes.setdefault(session, asyncio.Lock()):
+            turn = None if self.stopping else await self.database(next_turn, session)
+            if turn:
+                await self._run(turn)
+
+    async def _run(self, turn: Turn) -> None:
+        running = self.running[turn.session_id] = Running(turn, cast(Task, asyncio.current_task()))
+        session_log = self.logs.of(turn.session_id)
+        try:
+            ending = await self._answer(running, session_log)
+        except Lost:
+            return  # cancelled while it waited
+        except asyncio.CancelledError:
+            ending = running.ending or STOPPED
+        except Failure as failure:
+            ending = failure.event()
+        except Refusal as refusal:
+            ending = Failure("storage_failed", refusal.message).event()
+        except Exception as error:  # whatever a turn dies of, its followers are told and the daemon goes on
+            log.exception("turn %s of session %s", turn.id, turn.session_id)
+            ending = Failure("internal_error", f"{type(error).__name__}: {error}").event()
+        finally:
+            del self.running[turn.session_id]
+        await self._end(running, session_log, ending)
+
+    async def _answer(self, running: Running, session_log: Log) -> Ending:
+        """Pull the agent loop and put what it yields into the log."""
+        turn = running.turn
+        messages = await self.database(conversation, turn)
+        started = TurnStarted(model=turn.model)
+        await session_log.append(turn.id, started, lambda _: turn.move("running", "queued"))
+        bodies = run(messages, chat=self.chat(turn.model), tools={}, allow=nothing)
+        async with aclosing(bodies):
+            async for body in bodies:
+                if isinstance(body, TextDelta):
+                    running.said.append(body.text)
+                    session_log.write(body.text)
+                elif isinstance(body, Ending):
+                    return body
+                else:
+                    # Before the wait: a turn that is cancelled in it has this message stored all the same.
+                    running.said.clear()
+                    await session_log.append(turn.id, body)
+        raise AssertionError("the loop ended without an ending")
+
+    async def _end(self, running: Running, session_log: Log, ending: Ending) -> None:
+        """Store how the turn ended, with what it was saying; tries until the disk takes it."""
+        while True:
+            try:
+                if running.said:
+                    await session_log.append(running.turn.id, TextDone(text="".join(running.said)))
+                    running.said.clear()
+                await self._finish(running.turn, ending, "queued", "running")
+                return
+            except Refusal as refusal:
+                log.error("turn %s cannot end: %s", running.turn.id, refusal.message)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _finish(self, turn: Turn, ending: Ending, *states: TurnState) -> bool:
+        """End a turn that is in one of these states; False when it was in none of them any more."""
+        try:
+            change = partial(finish, turn, STATES[type(ending)], states)
+            await self.logs.of(turn.session_id).append(turn.id, ending, change)
+        except Lost:
+            return False
+        return True
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+
+async def nothing(call: ToolCall) -> bool:
+    """No tool is offered, so none may run."""
+    return False
+
+
+def finish(turn: Turn, state: TurnState, states: Sequence[TurnState], event: Event) -> None:
+    turn.move(state, *states)
+
+
+def waiting_turns(session: str | None = None, turn: str | None = None) -> list[Turn]:
+    """Those queued: of one session, and one of its turns, when they are named."""
+    named = {"session_id": session, "id": turn}
+    chosen = {key: value for key, value in named.items() if value is not None}
+    return list(Turn.objects.filter(state="queued", **chosen).order_by("session_id", "seq"))
+
+
+def next_turn(session: str) -> Turn | None:
+    return Turn.objects.filter(session_id=session, state="queued").order_by("seq").first()
+
+
+def same_turn(session: str, request: TurnSubmit) -> TurnView:
+    """The turn that was submitted before under this id. Raises Conflict when it was another one."""
+    turn = Turn.objects.get(session_id=session, id=request.id)
+    if turn.text != request.text:
+        raise Conflict(f"The session has a turn {turn.id!r} with another text.", field="id")
+    return turn.view()
+
+
+def conversation(turn: Turn) -> list[Message]:
+    """What the model is told for this turn."""
+    system = Message(role="system", content=turn.session.system)
+    return [system, *history.messages(facts(turn.session_id)), Message(role="user", content=turn.text)]

@@ -1,0 +1,19 @@
+"""The daemon's routes; everything below /v3 speaks the protocol of cli/protocol."""
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from cli.daemon.api import answer_problem, api
+from opta.errors import Refusal
+
+urlpatterns = [path("v3/", api.urls)]
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    message = f"There is nothing at {request.path}. The routes are in /v3/openapi.json."
+    return answer_problem(request, Refusal(message, status=404, code="not_found"))
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    message = "The daemon failed; its log has the trace."
+    return answer_problem(request, Refusal(message, status=500, code="internal_error"))
