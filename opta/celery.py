@@ -1,31 +1,42 @@
-"""The Celery app and its timetable."""
+"""The Celery app and its timetable.
+
+`celery --app opta.celery worker --timetable --pool threads` is worker and timetable in one process.
+"""
 
 import os
 from typing import Any
 
-from celery import Celery
-from django.conf import settings
+import click
+from celery import Celery, bootsteps
+from celery.beat import EmbeddedService, Scheduler
+from celery.schedules import crontab
+from celery.signals import worker_ready, worker_shutting_down
+
+from opta.broker import transport
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opta.settings.sites")
 
-from opta import paths  # noqa: E402
+POLL = "apps.status.tasks.poll"
+# A poll that could not start before the next one is due is dropped: the gap is shown as unknown.
+POLL_EXPIRES = 25
 
 
-def transport() -> dict[str, Any]:
-    """Redis when there is one; else folders of files, so that nothing needs installing."""
-    if settings.REDIS_URL:
-        return {"broker_url": settings.REDIS_URL, "result_backend": settings.REDIS_URL}
-    folder = paths.private(settings.DATA / "celery")
-    inbox, results, control = (paths.private(folder / name) for name in ("queue", "results", "control"))
-    return {
-        "broker_url": "filesystem://",
-        "broker_transport_options": {
-            "data_folder_in": str(inbox),
-            "data_folder_out": str(inbox),
-            "control_folder": str(control),
-        },
-        "result_backend": results.as_uri(),
-    }
+class Timetable(bootsteps.StartStopStep):
+    """`--timetable`: beat as a thread of the worker.
+
+    Celery's own `--beat` forks a process, which outlives a killed worker and goes on filling the queue.
+    """
+
+    def __init__(self, worker: Any, timetable: bool = False, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self.enabled = timetable
+
+    def create(self, worker: Any) -> Any:
+        # In memory: a timetable kept in a file would catch up on what was missed, and can be found broken.
+        beat = EmbeddedService(worker.app, thread=True, scheduler_cls=Scheduler)
+        # Told with the signal, it is gone when the worker's loop, up to two seconds later, asks it to stop.
+        worker_shutting_down.connect(lambda **_: beat.service.stop(), weak=False)
+        return beat
 
 
 app = Celery("opta")
@@ -34,11 +45,22 @@ app.conf.update(
     timezone="UTC",
     task_ignore_result=True,
     worker_hijack_root_logger=False,
+    # Nobody asks the worker anything while it runs: no control queue, no events.
+    worker_enable_remote_control=False,
     broker_connection_retry_on_startup=True,
-    beat_schedule_filename=str(settings.DATA / "celery-beat"),
     beat_schedule={
-        # A poll that could not start before the next one is due is dropped: the gap is shown as unknown.
-        "poll": {"task": "apps.status.tasks.poll", "schedule": 30.0, "options": {"expires": 25}},
+        "poll": {"task": POLL, "schedule": 30.0, "options": {"expires": POLL_EXPIRES}},
+        "prune": {"task": "apps.status.tasks.prune", "schedule": crontab(minute=7)},
     },
 )
 app.autodiscover_tasks()
+app.steps["worker"].add(Timetable)
+app.user_options["worker"].add(
+    click.Option(["--timetable"], is_flag=True, help="Also send what is due, from a thread of this process.")
+)
+
+
+@worker_ready.connect
+def poll_at_once(**_: Any) -> None:
+    """The first results come with the start, not half a minute later."""
+    app.send_task(POLL, expires=POLL_EXPIRES)

@@ -1,0 +1,7 @@
+"""The status app: what is up, measured."""
+
+from django.apps import AppConfig
+
+
+class StatusConfig(AppConfig):
+    name = "apps.status"
