@@ -78,7 +78,7 @@ class Opta(click.Group):
 def explain(error: Exception) -> tuple[str, int]:
     """What to say about `error`, and the exit code."""
     if isinstance(error, Failure):
-        return error.message, error.code
+        return str(error), error.code
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "opta"
         return f"{error.format_message()} See `{where} --help`.", Exit.MISUSE

@@ -43,12 +43,13 @@ CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(cod
 
 
 class Failure(Exception):
-    """What the user is told when a command ends early: what happened, to which thing, what to do next."""
+    """A command ends early: `message` says what happened, to which thing, and `hint` what to do next."""
 
-    def __init__(self, message: str, code: Exit = Exit.ERROR) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, code: Exit = Exit.ERROR, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}".strip())
         self.message = message
         self.code = code
+        self.hint = hint
 
 
 def safe(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
@@ -64,20 +65,21 @@ class Daemon:
         return SessionList.model_validate_json(self.call("GET", "/v3/sessions")).sessions
 
     def session(self, session: str) -> SessionDetail:
-        return SessionDetail.model_validate_json(self.call("GET", f"/v3/sessions/{session}"))
+        return SessionDetail.model_validate_json(self.call("GET", f"/v3/sessions/{quote(session, safe='')}"))
 
     def resolve(self, beginning: str) -> str:
-        """The id of the one session that begins so."""
-        ids = [session.id for session in self.sessions()]
-        found = [beginning] if beginning in ids else [id for id in ids if id.startswith(beginning)]
-        if len(found) == 1:
-            return found[0]
-        what = "Several sessions begin" if found else "No session begins"
-        raise Failure(f"{what} with {beginning!r}. `opta sessions` lists them.", Exit.MISUSE)
+        """The id of the one recent session that begins so; else `beginning` itself, for the daemon to judge."""
+        ids = [session.id for session in self.sessions() if session.id.startswith(beginning)]
+        if len(ids) > 1 and beginning not in ids:
+            message = f"{len(ids)} sessions begin with {beginning!r}."
+            raise Failure(message, Exit.MISUSE, "`opta sessions` lists them.")
+        return ids[0] if len(ids) == 1 else beginning
 
     def submit(self, session: str, text: str, model: str | None = None) -> TurnView:
         body = checked(TurnSubmit, id=uuid.uuid4().hex, text=text, model=model)
-        return TurnView.model_validate_json(self.call("POST", f"/v3/sessions/{session}/turns", body))
+        return TurnView.model_validate_json(
+            self.call("POST", f"/v3/sessions/{quote(session, safe='')}/turns", body)
+        )
 
     def cancel(self, session: str, turn: str | None = None) -> None:
         self.call("POST", f"/v3/sessions/{session}/cancel", TurnCancel(turn=turn))
@@ -118,7 +120,7 @@ class Daemon:
     def send(
         self, method: str, path: str, headers: dict[str, str] | None = None, **rest: Any
     ) -> HTTPResponse:
-        """An answer that is 2xx. Raises Refused, or one of http.Broken: a daemon on its way out counts as gone."""
+        """An answer that is 2xx. Raises Refused, or one of http.Broken, as for a daemon about to stop."""
         said = {"Authorization": f"Bearer {self.address.token}", **(headers or {})}
         answer = http.send(method, self.address.url + path, headers=said, **rest)
         if answer.status < 400:
@@ -137,9 +139,9 @@ class Daemon:
         pause = next(tries, None)
         if pause is None:
             raise Failure(
-                f"The daemon at {self.address.url} keeps dropping the connection. "
-                "`opta daemon logs` says why; `opta daemon stop` ends it.",
+                f"The daemon at {self.address.url} keeps dropping the connection.",
                 Exit.DAEMON_UNREACHABLE,
+                "`opta daemon logs` says why; `opta daemon stop` ends it.",
             )
         time.sleep(pause)
         self.address = self.locate()

@@ -86,6 +86,7 @@ class Chat:
                 self.turn(line.strip())
         except Failure as error:
             self.console.print(safe(error.message), style="red")
+            self.say(error.hint)
         except KeyboardInterrupt:
             self.say("Left the answer; the daemon may still be at it.")
 
@@ -137,7 +138,8 @@ class Chat:
 
     def say(self, message: str) -> None:
         """A word of the program, apart from what the model says."""
-        self.console.print(safe(message), style="dim")
+        if message:
+            self.console.print(safe(message), style="dim")
 
     def greet(self) -> None:
         if self.console.is_terminal:
@@ -158,7 +160,9 @@ class Chat:
         here = [session for session in self.daemon.sessions() if session.cwd == str(self.cwd)]
         if not here:
             raise Failure(
-                f"There is no session of {self.cwd} to resume. `opta sessions` lists those of other folders."
+                f"There is no session of {self.cwd} to resume.",
+                Exit.MISUSE,
+                "`opta sessions` lists those of other folders.",
             )
         return max(here, key=lambda session: session.updated).id
 
@@ -168,7 +172,7 @@ class Chat:
             return
         near = difflib.get_close_matches(name, SLASHES, n=1, cutoff=0.4)
         meant = f"Did you mean /{near[0]}?" if near else "/help lists what there is."
-        raise Failure(f"There is no command /{name}. {meant}")
+        raise Failure(f"There is no command /{name}.", Exit.MISUSE, meant)
 
     def help(self, _: str) -> None:
         for name, slash in SLASHES.items():
@@ -193,9 +197,8 @@ class Chat:
             self.say(f"{wanted} answers from now on.")
         else:
             near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
-            raise Failure(
-                f"LMX serves no model {wanted!r}. " + (f"Did you mean {near[0]}?" if near else "See /model.")
-            )
+            meant = f"Did you mean {near[0]}?" if near else "/model lists what there is."
+            raise Failure(f"LMX serves no model {wanted!r}.", Exit.NO_MODEL, meant)
 
     def sessions(self, _: str) -> None:
         sessions.show_all(self.daemon.sessions(), as_json=False)

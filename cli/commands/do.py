@@ -43,7 +43,7 @@ def command(
         )
     prompt = compose(" ".join(words).strip(), piped())
     daemon = Daemon(launcher.ensure)
-    target = session or open_session(daemon, cwd, model, system or "")
+    target = daemon.resolve(session) if session else open_session(daemon, cwd, model, system or "")
     show = Lines(target) if as_json else Text()
     return run(daemon, target, prompt, model if session else None, show)
 

@@ -83,13 +83,21 @@ class LiveMarkdown:
         self.live.update(joined(lines[self.settled :]), refresh=True)
 
     def lines(self, block: str) -> list[Line]:
-        """The block as it looks, a blank line before all but the first."""
+        """The block as it looks, one blank line before all but the first."""
         drawn = self.console.render_lines(Page(block), pad=False)
+        while drawn and blank(drawn[0]):
+            del drawn[0]
+        while drawn and blank(drawn[-1]):
+            del drawn[-1]
         return drawn if self.first else [BLANK, *drawn]
 
     def print(self, lines: list[Line]) -> None:
         if lines:
             self.console.print(joined(lines), end="")
+
+
+def blank(line: Line) -> bool:
+    return not any(segment.text.strip() for segment in line)
 
 
 def joined(lines: list[Line]) -> Segments:

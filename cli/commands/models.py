@@ -8,22 +8,23 @@ import click
 from cli import config
 from cli.clients import http
 from cli.output import Exit, Failure, document, table
+from cli.protocol.failures import HINTS, LMX_UNREACHABLE
+
+NONE = "Put a model's folder into LMX_MODELS (~/.opta-lmx/models by default)."
 
 
 @click.command("models")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(as_json: bool) -> None:
     """List the models that LMX serves."""
-    models = listing(config.load().lmx_url)
+    url = config.load().lmx_url
+    models = listing(url)
     if as_json:
         document(models)
     elif models:
         table(("MODEL", "OWNER"), ((model["id"], model.get("owned_by", "")) for model in models))
     else:
-        raise Failure(
-            "LMX serves no model. Put a model's folder into LMX_MODELS (~/.opta-lmx/models by default).",
-            Exit.NO_MODEL,
-        )
+        raise Failure(f"LMX at {url} serves no model.", Exit.NO_MODEL, NONE)
 
 
 def listing(lmx_url: str) -> list[dict[str, Any]]:
@@ -33,11 +34,9 @@ def listing(lmx_url: str) -> list[dict[str, Any]]:
             models: list[dict[str, Any]] = json.loads(answer.read())["data"]
             return models
     except http.Broken as error:
-        raise Failure(
-            f"LMX does not answer at {lmx_url} ({error}). Start it: opta serve", Exit.LMX_UNREACHABLE
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        message = f"LMX cannot be reached at {lmx_url}: {reason}."
+        raise Failure(message, Exit.LMX_UNREACHABLE, HINTS[LMX_UNREACHABLE]) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise Failure(
-            f"What answers at {lmx_url} is not LMX. Set OPTA_LMX_URL to where LMX listens.",
-            Exit.LMX_UNREACHABLE,
-        ) from error
+        message = f"What answers at {lmx_url} is not LMX."
+        raise Failure(message, Exit.LMX_UNREACHABLE, "Set OPTA_LMX_URL to where LMX listens.") from error

@@ -10,6 +10,8 @@ from cli.clients.daemon import Daemon
 from cli.output import document, safe, table
 from cli.protocol.requests import SessionView
 
+# Enough of an id to name a session by.
+SHORT = 8
 STEPS = (("d", 86400), ("h", 3600), ("min", 60))
 
 
@@ -30,9 +32,12 @@ def show_all(sessions: list[SessionView], as_json: bool) -> None:
 
 
 def row(session: SessionView) -> tuple[object, ...]:
-    # A script wants the time itself, a person how long that is ago.
-    changed = age(session.updated, datetime.now(UTC)) if sys.stdout.isatty() else session.updated.isoformat()
-    return session.id, session.title or "–", session.turns, changed, session.cwd
+    """A person wants what fits and how long ago; a script the whole id and the time."""
+    title = session.title or "–"
+    if sys.stdout.isatty():
+        changed = age(session.updated, datetime.now(UTC))
+        return session.id[:SHORT], title, session.turns, changed, session.cwd
+    return session.id, title, session.turns, session.updated.isoformat(), session.cwd
 
 
 def age(then: datetime, now: datetime) -> str:

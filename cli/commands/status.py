@@ -52,7 +52,7 @@ def lmx(url: str) -> Part:
     try:
         models = listing(url)
     except Failure as failure:
-        return Part("lmx", "down", url, failure.message, "opta serve")
+        return Part("lmx", "down", url, failure.message, failure.hint)
     names = ", ".join(model["id"] for model in models)
     if not names:
         return Part("lmx", "degraded", url, "no model", f"put a model into {paths.lmx_home() / 'models'}")

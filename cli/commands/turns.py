@@ -33,7 +33,8 @@ class Prose:
             self.message += body.text
             return gap + body.text
         if isinstance(body, TextDone):
-            missing = body.text.removeprefix(self.message)
+            # After a crash the stored text is shorter than what was shown: then nothing is missing.
+            missing = "" if self.message.startswith(body.text) else body.text.removeprefix(self.message)
             gap = "\n\n" if self.messages and not self.message and missing else ""
             self.message = ""
             self.messages += 1
@@ -70,7 +71,7 @@ def cancelling(cancel: Callable[[], None]) -> Iterator[list[int]]:
 
 
 def failure(body: TurnFailed) -> Failure:
-    return Failure(f"{body.message} {body.hint}".strip(), CODES.get(body.code, Exit.ERROR))
+    return Failure(body.message, CODES.get(body.code, Exit.ERROR), body.hint)
 
 
 def open_session(daemon: Daemon, cwd: Path | None, model: str | None, system: str = "") -> str:
