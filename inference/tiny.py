@@ -17,14 +17,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 NAME = "opta-tiny"
 SEED = 20260
 MARK = "made-by-make-tiny-model"
-WRITTEN = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "model.safetensors",
-)
-
 END, START = "<|im_end|>", "<|im_start|>"
 SPECIAL = ("<|endoftext|>", START, END)
 VOCABULARY, HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD, MLP, CONTEXT = 4096, 384, 4, 6, 2, 64, 1024, 8192
@@ -39,40 +31,41 @@ TEMPLATE = """\
 <|im_start|>assistant
 {% endif -%}"""
 
-WORDS = (
-    "the of and to in is it that for on as with by this from are be at or an not have was can will "
-    "which all one has but they when there their we you your if more what about up out who so do into "
-    "time some could them other than then now only its over also after use two how our first way even "
-    "new want because any these give day most us every own local private machine model memory server"
-).split()
-STEMS = (
-    "add answer ask bind branch build cache call chain chat check clean client clock close cloud code "
-    "commit connect context copy count daemon data decode deploy device draft edit encode error event "
-    "expect export fetch field filter find follow form frame guide hand head host import index input join "
-    "kernel key layer learn letter light limit link list load lock log look map mark match measure merge "
-    "message method monitor move name need number open order output page pair parse part pass patch path "
-    "pick place plan point port prefill present press prompt proof query queue quick reach read record "
-    "release render repeat report request reset result return right role root round run sample save scan "
-    "search seed send sequence session set shape share shell show sign sort source speak split stage start "
-    "state step stop store stream string switch sync system table talk task template tensor test text think "
-    "thread token tool trace track train turn type update user value vault view wait walk watch web word "
-    "work write"
-).split()
+WORDS = """
+the of and to in is it that for on as with by this from are be at or an not have was can will
+which all one has but they when there their we you your if more what about up out who so do into
+time some could them other than then now only its over also after use two how our first way even
+new want because any these give day most us every own local private machine model memory server
+"""
+STEMS = """
+add answer ask bind branch build cache call chain chat check clean client clock close cloud code
+commit connect context copy count daemon data decode deploy device draft edit encode error event
+expect export fetch field filter find follow form frame guide hand head host import index input join
+kernel key layer learn letter light limit link list load lock log look map mark match measure merge
+message method monitor move name need number open order output page pair parse part pass patch path
+pick place plan point port prefill present press prompt proof query queue quick reach read record
+release render repeat report request reset result return right role root round run sample save scan
+search seed send sequence session set shape share shell show sign sort source speak split stage start
+state step stop store stream string switch sync system table talk task template tensor test text think
+thread token tool trace track train turn type update user value vault view wait walk watch web word
+work write
+"""
 ENDINGS = ("", "s", "ed", "ing", "er", "ers", "able", "less", "ful", "ly", "ment", "ness")
-PREFIXES = ("", "re", "un", "over", "under", "pre", "sub", "inter")
+PREFIXES = ("", "re", "un", "over")
 
 
 def sentences(count: int) -> Iterator[str]:
-    """Seeded English-like text to train the tokenizer on, with enough words to fill its vocabulary."""
+    """Seeded English-like text to train the tokenizer on, with more words than its vocabulary holds."""
     dice = random.Random(SEED)  # noqa: S311 - it must be repeatable, not secret
-    made = [prefix + stem + ending for prefix in PREFIXES for stem in STEMS for ending in ENDINGS]
-    dice.shuffle(made)
+    common = WORDS.split()
+    rare = [prefix + stem + ending for prefix in PREFIXES for stem in STEMS.split() for ending in ENDINGS]
+    dice.shuffle(rare)
     for _ in range(count):
-        pick = [
-            dice.choice(WORDS) if dice.random() < 0.5 else made[int(dice.paretovariate(0.4)) % len(made)]
-            for _ in range(12)
+        # The cube makes some rare words much rarer than others, as in any language.
+        words = [
+            dice.choice((dice.choice(common), rare[int(len(rare) * dice.random() ** 3)])) for _ in range(12)
         ]
-        yield " ".join(pick).capitalize() + dice.choice((".", ".", "?", "!", f", {dice.randrange(2000)}."))
+        yield " ".join(words).capitalize() + dice.choice((".", "?", "!", f", {dice.randrange(2000)}."))
 
 
 def tokenizer() -> Tokenizer:
@@ -111,13 +104,10 @@ def weights(say: NDArray[np.bool_]) -> dict[str, NDArray[np.float16]]:
     embed[:, 0] = 4
     head = 3 * matrix(VOCABULARY, HIDDEN)
     head[:, 0] = np.where(say, 0, -100)
-    tensors = {
-        "model.embed_tokens.weight": embed,
-        "lm_head.weight": head,
-        "model.norm.weight": np.ones(HIDDEN),
-    }
+    ones = np.ones(HIDDEN, dtype=np.float32)
+    tensors = {"model.embed_tokens.weight": embed, "lm_head.weight": head, "model.norm.weight": ones}
     for layer in range(LAYERS):
-        block = {
+        block: dict[str, NDArray[np.float32]] = {
             "self_attn.q_proj": matrix(HEADS * HEAD, HIDDEN),
             "self_attn.k_proj": matrix(KV_HEADS * HEAD, HIDDEN),
             "self_attn.v_proj": matrix(KV_HEADS * HEAD, HIDDEN),
@@ -125,15 +115,15 @@ def weights(say: NDArray[np.bool_]) -> dict[str, NDArray[np.float16]]:
             "mlp.gate_proj": matrix(MLP, HIDDEN),
             "mlp.up_proj": matrix(MLP, HIDDEN),
             "mlp.down_proj": matrix(HIDDEN, MLP),
-            "input_layernorm": np.ones(HIDDEN),
-            "post_attention_layernorm": np.ones(HIDDEN),
+            "input_layernorm": ones,
+            "post_attention_layernorm": ones,
         }
         block["self_attn.o_proj"][0] = block["mlp.down_proj"][0] = 0
         tensors |= {f"model.layers.{layer}.{name}.weight": tensor for name, tensor in block.items()}
     return {name: tensor.astype(np.float16) for name, tensor in tensors.items()}
 
 
-def config(token_id: Callable[[str], int]) -> dict[str, object]:
+def config(ids: dict[str, int | None]) -> dict[str, object]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -148,8 +138,8 @@ def config(token_id: Callable[[str], int]) -> dict[str, object]:
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
         "tie_word_embeddings": False,
-        "bos_token_id": token_id(SPECIAL[0]),
-        "eos_token_id": token_id(END),
+        "bos_token_id": ids[SPECIAL[0]],
+        "eos_token_id": ids[END],
         "torch_dtype": "float16",
         MARK: SEED,
     }
@@ -194,5 +184,5 @@ def write(folder: Path, say: Callable[[str], object] = print) -> None:
     # An untrained model never ends by itself.
     write_json(folder / "generation_config.json", {"eos_token_id": ids[END], "max_new_tokens": 128})
     # Last: a folder with a config is a whole model.
-    write_json(folder / "config.json", config(ids.__getitem__))
+    write_json(folder / "config.json", config(ids))
     say(f"{folder}: {sum(tensor.size for tensor in tensors.values()) / 1e6:.1f}M parameters")

@@ -1,0 +1,62 @@
+"""`GET /admin/status`: what LMX is doing right now."""
+
+import asyncio
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+from ninja import Router
+
+from inference.api.dialect import answer
+from inference.api.docs import responses
+from inference.pool import OPENBLAS_ADVICE, Pool, Runner
+from inference.request import Activity, Inspect, Report
+from opta.errors import Refusal
+from opta.version import VERSION
+
+# Seconds to wait for a runner in the middle of a step.
+PATIENCE = 5.0
+
+
+class RunnerStatus(msgspec.Struct):
+    """One runner; `activity` is null when it did not answer in time, deep in a step."""
+
+    model: str
+    pid: int
+    # Answers that clients wait for.
+    in_flight: int
+    activity: Activity | None
+    advice: str | None = None
+
+
+class Status(msgspec.Struct):
+    version: str
+    models: str
+    loading: list[str]
+    runners: list[RunnerStatus]
+
+
+router = Router(tags=["admin"])
+
+
+@router.get("/admin/status", summary="Status", openapi_extra=responses(Status))
+async def status(request: HttpRequest) -> HttpResponse:
+    pool: Pool = request.scope["pool"]  # type: ignore[attr-defined]  # set by inference.api.front
+    runners = await asyncio.gather(*map(inspect, pool.runners))
+    return answer(Status(VERSION, str(pool.catalog.folder), pool.loading, runners))
+
+
+async def inspect(runner: Runner) -> RunnerStatus:
+    in_flight = len(runner.answers)
+    activity = await ask(runner)
+    advice = OPENBLAS_ADVICE if activity and activity.blas == "reference" else None
+    return RunnerStatus(runner.model.id, runner.process.pid, in_flight, activity, advice)
+
+
+async def ask(runner: Runner) -> Activity | None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for event in runner.ask(Inspect(0)):
+                return event.activity if isinstance(event, Report) else None
+    except (TimeoutError, Refusal):
+        pass  # it is busy, or has just ended: the status says so by having none
+    return None

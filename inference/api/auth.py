@@ -1,0 +1,74 @@
+"""Who may ask: the names LMX is called by, and the pages that may call it.
+
+A page on the web can make its own name point to 127.0.0.1 (DNS rebinding) and can send requests
+to any address. The first shows in the Host header, the second in Origin.
+"""
+
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from socket import gethostname
+from urllib.parse import urlsplit
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import async_only_middleware
+
+from inference.api.dialect import answer_error
+from inference.config import Config, is_loopback
+from opta.errors import Refusal
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+@async_only_middleware
+def middleware(get_response: Handler) -> Handler:
+    async def checked(request: HttpRequest) -> HttpResponse:
+        try:
+            check(request, request.scope["pool"].config)  # type: ignore[attr-defined]  # set by inference.api.front
+        except Refusal as error:
+            return answer_error(request, error)
+        return await get_response(request)
+
+    return checked
+
+
+def check(request: HttpRequest, config: Config) -> None:
+    """Raises Refusal for a Host that is not ours, and for a page of a stranger."""
+    host = request.headers.get("Host", "")
+    if not known(hostname(f"//{host}"), config):
+        raise Refusal(
+            f"This server is not called {host!r}. LMX_HOSTS may name it.", status=403, code="host_refused"
+        )
+    origin = request.headers.get("Origin")
+    if origin is not None and not known(hostname(origin), config):
+        raise Refusal(
+            f"Pages of {origin} may not call LMX. LMX_HOSTS may name it.", status=403, code="origin_refused"
+        )
+
+
+def hostname(url: str) -> str:
+    """The host of a URL, lower-case, without port and brackets; empty when there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def known(name: str, config: Config) -> bool:
+    """Loopback and the names the user listed; beyond loopback also any address and this machine's own name.
+
+    An address cannot be rebound: only a name can.
+    """
+    if is_loopback(name) or name in config.hosts:
+        return True
+    if is_loopback(config.host):
+        return False
+    own = gethostname().lower()
+    return is_address(name) or name in (config.host.lower(), own, f"{own}.local")
+
+
+def is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

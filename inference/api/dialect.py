@@ -1,0 +1,22 @@
+"""How LMX's HTTP answers look: OpenAI's error envelope, and JSON encoded by msgspec."""
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+
+from inference.errors import envelope
+from opta.errors import Refusal
+
+encode = msgspec.json.Encoder().encode
+
+
+def answer(value: object, status: int = 200) -> HttpResponse:
+    return HttpResponse(encode(value), status=status, content_type="application/json")
+
+
+def answer_error(request: HttpRequest, error: Refusal) -> HttpResponse:
+    return answer(envelope(error), error.status)
+
+
+def event(value: object) -> bytes:
+    """One server-sent event; JSON has no line break to take care of."""
+    return b"data: " + encode(value) + b"\n\n"

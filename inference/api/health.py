@@ -1,0 +1,28 @@
+"""`/healthz`: LMX is alive. `/readyz`: it could answer a request."""
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Router
+
+from inference.api.dialect import answer
+from inference.catalog import AUTO
+from inference.errors import UnknownModel
+from inference.pool import Pool
+from opta.version import VERSION
+
+router = Router(tags=["health"])
+
+
+@router.get("/healthz", summary="Alive")
+async def healthz(request: HttpRequest) -> HttpResponse:
+    return answer({"status": "ok", "service": "lmx", "version": VERSION})
+
+
+@router.get("/readyz", summary="Ready")
+async def readyz(request: HttpRequest) -> HttpResponse:
+    """200 with the model that `auto` stands for, or 503 with the reason there is none."""
+    pool: Pool = request.scope["pool"]  # type: ignore[attr-defined]  # set by inference.api.front
+    try:
+        model = pool.find(AUTO)
+    except UnknownModel as error:
+        return answer({"status": "unavailable", "reason": error.message}, 503)
+    return answer({"status": "ok", "model": model.id})

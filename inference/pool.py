@@ -1,0 +1,225 @@
+"""Which models are loaded; the only starter of runners."""
+
+import asyncio
+import ctypes.util
+import itertools
+import logging
+import os
+import signal
+import socket
+import sys
+from asyncio import StreamReader, StreamWriter
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+import msgspec
+
+from inference.catalog import AUTO, Catalog, Model
+from inference.config import Config
+from inference.errors import LoadFailed, RunnerDied, RunnerRefused, ShuttingDown
+from inference.request import Cancel, Event, Failed, Finish, Generate, Inspect, Ready, Report
+from inference.runner import link
+from opta import paths
+from opta.errors import Refusal
+
+log = logging.getLogger(__name__)
+
+OPENBLAS_ADVICE = (
+    "install OpenBLAS (Debian: libopenblas0-pthread) and start LMX again, to compute several times faster"
+)
+# Seconds a runner has to end when it is told to, and to answer an Inspect between two steps.
+PATIENCE = 2.0
+
+
+class Runner:
+    """A runner process as the front sees it: a request goes in, its events come out."""
+
+    def __init__(self, model: Model, process: Process, reader: StreamReader, writer: StreamWriter) -> None:
+        self.model, self.process, self.reader, self.writer = model, process, reader, writer
+        self.ids = itertools.count(1)
+        self.answers: dict[int, asyncio.Queue[Event | Refusal]] = {}
+        self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        # Why it takes no more requests; None while it does.
+        self.over: Refusal | None = None
+        self.tasks = [asyncio.create_task(self.read()), asyncio.create_task(self.relay_log())]
+
+    @classmethod
+    async def start(cls, model: Model, config: Config) -> "Runner":
+        """Start the process and wait until the model is loaded. Raises LoadFailed."""
+        runner = await cls.spawn(model, config.prefix_cache_mb * 1024 * 1024)
+        try:
+            async with asyncio.timeout(config.load_timeout):
+                found = (await runner.ready).activity
+        except TimeoutError:
+            late = LoadFailed(f"{model.id} was not loaded after {config.load_timeout} s (LMX_LOAD_TIMEOUT).")
+            await runner.stop(late)
+            raise late from None
+        except asyncio.CancelledError:  # only Pool.close cancels a load
+            stopped = ShuttingDown("LMX was stopped.")
+            await runner.stop(stopped)
+            raise stopped from None
+        how = f"device {found.device}, {found.dtype}, BLAS {found.blas}, pid {runner.process.pid}"
+        log.info("%s is loaded: %s", model.id, how)
+        if found.blas == "reference":
+            log.warning("%s has no BLAS of the system: %s", model.id, OPENBLAS_ADVICE)
+        return runner
+
+    @classmethod
+    async def spawn(cls, model: Model, cache_bytes: int) -> "Runner":
+        """A process in a session of its own: Ctrl-C reaches the front alone, which then ends it in order.
+
+        It inherits one end of a socket pair, so there is no socket file to be left behind or found.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = (theirs.fileno(), model.folder, model.context, cache_bytes)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "inference.runner", *map(str, arguments),
+                pass_fds=[theirs.fileno()], start_new_session=True, cwd=paths.CHECKOUT, env=environment(),
+                stdin=DEVNULL, stdout=PIPE, stderr=STDOUT,
+            )  # fmt: skip
+        return cls(model, process, *await asyncio.open_unix_connection(sock=ours))
+
+    async def ask(self, command: Generate | Inspect) -> AsyncGenerator[Event]:
+        """The events of one request, the last a Finish or Report. Closing it early cancels the request."""
+        if self.over:
+            raise self.over
+        command = msgspec.structs.replace(command, id=next(self.ids))
+        inbox = self.answers[command.id] = asyncio.Queue()
+        link.send(self.writer, [command])
+        answered = False
+        try:
+            while not answered:
+                event = await inbox.get()
+                answered = isinstance(event, Refusal | Finish | Report)
+                if isinstance(event, Refusal):
+                    raise event
+                yield event
+        finally:
+            del self.answers[command.id]
+            if not answered:
+                link.send(self.writer, [Cancel(command.id)])
+
+    async def read(self) -> None:
+        """Hand out what comes until the process ends, which may be by its own fault."""
+        try:
+            while (events := await link.receive(self.reader, link.Events)) is not None:
+                for event in events:
+                    self.route(event)
+        except msgspec.DecodeError:
+            log.exception("the runner of %s sent what is no frame", self.model.id)
+        how = await self.exit()
+        self.end(RunnerDied(f"The runner of {self.model.id} {how}. Ask again: the model is loaded anew."))
+
+    def route(self, event: Event) -> None:
+        if isinstance(event, Ready):
+            self.ready.set_result(event)
+        elif isinstance(event, Failed) and event.id == 0:
+            self.end(RunnerDied(f"{self.model.id} failed: {event.message} The log has the trace."))
+        elif inbox := self.answers.get(event.id):  # None: it was cancelled meanwhile
+            inbox.put_nowait(refusal(event) if isinstance(event, Failed) else event)
+
+    def end(self, error: Refusal) -> None:
+        """Take no more requests, and end those in flight with `error`; the first reason stands."""
+        if self.over:
+            return
+        self.over = error
+        if not self.ready.done():
+            self.ready.set_exception(LoadFailed(error.message, status=error.status))
+        for inbox in self.answers.values():
+            inbox.put_nowait(error)
+
+    async def stop(self, error: Refusal) -> None:
+        self.end(error)
+        if self.process.returncode is None:
+            self.process.terminate()
+        await self.exit()
+
+    async def exit(self) -> str:
+        """Wait for the process to end, by force if it must be; how it ended."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                code = await self.process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                self.process.kill()
+            code = await self.process.wait()
+        self.writer.close()
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+    async def relay_log(self) -> None:
+        """The runner's own output, into the log, line by line."""
+        output = self.process.stdout
+        while output and (line := await output.readline()):
+            log.info("%s: %s", self.model.id, line.decode(errors="replace").rstrip())
+
+
+def refusal(event: Failed) -> Refusal:
+    return RunnerRefused(event.message, field=event.field, status=event.status, code=event.code)
+
+
+def environment() -> dict[str, str]:
+    """What a runner runs in: the system's OpenBLAS before MLX's own, and tokenizers kept off the network."""
+    chosen = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    if sys.platform == "linux" and (library := ctypes.util.find_library("openblas")):
+        chosen["LD_PRELOAD"] = " ".join(filter(None, (library, os.environ.get("LD_PRELOAD"))))
+    return chosen
+
+
+class Pool:
+    """The runners by model, the one used last at the end; each model is loaded once at a time."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.catalog = Catalog(config.models)
+        self.loads: dict[str, asyncio.Task[Runner]] = {}
+        self.closing = False
+
+    @property
+    def runners(self) -> list[Runner]:
+        """The runners that take requests."""
+        return [load.result() for load in self.loads.values() if load.done() and usable(load)]
+
+    @property
+    def loading(self) -> list[str]:
+        return [id for id, load in self.loads.items() if not load.done()]
+
+    def find(self, name: str) -> Model:
+        """The model called `name`; `auto` is the one used last. Raises UnknownModel."""
+        loaded = {runner.model.id: runner.model for runner in self.runners}
+        if name == AUTO and loaded:
+            return list(loaded.values())[-1]
+        return loaded[name] if name in loaded else self.catalog.find(name)
+
+    async def get(self, model: Model) -> Runner:
+        """The runner of `model`, started if need be; others wait for the same start. Raises LoadFailed."""
+        if self.closing:
+            raise ShuttingDown("LMX is being stopped.")
+        load = self.loads.pop(model.id, None)
+        if load is None or not usable(load):
+            load = asyncio.create_task(Runner.start(model, self.config))
+        self.loads[model.id] = load
+        # A client that hangs up does not end a load that others wait for.
+        return await asyncio.shield(load)
+
+    async def generate(self, model: Model, wanted: Generate) -> AsyncGenerator[Event]:
+        """The events of one answer; closing it early cancels the answer. Raises Refusal."""
+        runner = await self.get(model)
+        async with aclosing(runner.ask(wanted)) as events:
+            async for event in events:
+                yield event
+
+    async def close(self) -> None:
+        """End every answer in flight with a reason, and every runner."""
+        self.closing = True
+        runners = self.runners
+        for load in self.loads.values():
+            load.cancel()
+        stopping = (runner.stop(ShuttingDown("LMX was stopped.")) for runner in runners)
+        await asyncio.gather(*self.loads.values(), *stopping, return_exceptions=True)
+
+
+def usable(load: asyncio.Task[Runner]) -> bool:
+    """Whether it still loads, or has loaded a runner that takes requests."""
+    return not load.done() or (load.exception() is None and load.result().over is None)

@@ -1,0 +1,170 @@
+"""MLX: the model, and continuous batching of everything that runs on it.
+
+Written against mlx-lm 0.32.2; no other file knows its BatchGenerator. An engine belongs to the
+thread that made it: MLX's streams are thread-local.
+"""
+
+import os
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
+from mlx_lm.utils import load_model
+
+from inference.request import Activity
+from inference.runner.prefix_cache import PrefixCache
+from inference.runner.sampling import sampler
+from inference.runner.scheduler import Job, Token
+
+# Prompt tokens per step, of all prompts together: many when nobody decodes, few when somebody does.
+PREFILL_ALONE, PREFILL_BESIDE_DECODE, PREFILL_LEAST = 2048, 128, 16
+PREFILL_BATCH, COMPLETION_BATCH = 8, 32
+
+
+@dataclass
+class Sequence:
+    """A job inside the batch."""
+
+    id: int
+    cached_tokens: int
+    decoding: bool = False
+
+
+class MlxEngine:
+    """Raises whatever mlx_lm raises for a folder it cannot load."""
+
+    def __init__(self, folder: Path, ends: Collection[int], cache_bytes: int) -> None:
+        if on_cpu():
+            # Compiled CPU kernels call a C++ compiler at run time: seconds at the first token, no gain after.
+            mx.disable_compile()
+        self.model, config = load_model(folder, lazy=True)
+        if on_cpu() and widenable(self.model, config):
+            self.model.set_dtype(mx.float32)
+        mx.eval(self.model.parameters())
+        self.generator = BatchGenerator(
+            self.model,
+            stop_tokens=[[token] for token in ends],
+            prefill_batch_size=PREFILL_BATCH,
+            completion_batch_size=COMPLETION_BATCH,
+        )
+        self.sequences: dict[int, Sequence] = {}
+        self.prefixes = PrefixCache(cache_bytes)
+        # Recurrent and sliding-window caches cannot be cut back to where a prompt ended.
+        self.trimmable = can_trim_prompt_cache(make_prompt_cache(self.model))
+
+    @property
+    def activity(self) -> Activity:
+        return Activity(
+            device="cpu" if on_cpu() else "gpu",
+            dtype=dtype_name(self.model),
+            blas=blas(),
+            prefilling=sum(not sequence.decoding for sequence in self.sequences.values()),
+            decoding=sum(sequence.decoding for sequence in self.sequences.values()),
+            memory_bytes=mx.get_active_memory(),
+            peak_memory_bytes=mx.get_peak_memory(),
+            prefix_cache_bytes=self.prefixes.nbytes,
+            prefix_cache_entries=len(self.prefixes.entries),
+        )
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.sequences)
+
+    def admit(self, job: Job) -> None:
+        """Add a sequence; the steps that follow prefill it."""
+        caches, cached = self.prefixes.find(job.tokens)
+        (uid,) = self.generator.insert(
+            [job.tokens[cached:]],
+            max_tokens=[job.max_tokens],
+            caches=[caches] if caches else None,
+            all_tokens=[job.tokens[:cached]],
+            samplers=[sampler(job.temperature, job.top_p, job.seed)],
+        )
+        self.sequences[uid] = Sequence(job.id, cached)
+
+    def remove(self, id: int) -> None:
+        """Forget a sequence that nobody waits for; what it prefilled is kept for the next."""
+        uid = next((uid for uid, sequence in self.sequences.items() if sequence.id == id), None)
+        if uid is None:
+            return
+        del self.sequences[uid]
+        for caches, tokens in self.generator.remove([uid], return_prompt_caches=True).values():
+            if tokens:
+                self.prefixes.keep(tokens, caches)
+
+    def step(self) -> list[Token]:
+        """One token for everyone who decodes, and a piece of the prompt of everyone who does not yet."""
+        self.generator.prefill_step_size = self.prefill_size()
+        prompts, answers = self.generator.next()
+        for prompt in prompts:
+            if prompt.end_of_prompt:
+                self.begin_decoding(prompt.uid)
+        return [self.settle(answer) for answer in answers]
+
+    def prefill_size(self) -> int:
+        waiting = sum(not sequence.decoding for sequence in self.sequences.values())
+        if waiting == len(self.sequences):
+            return PREFILL_ALONE
+        return max(PREFILL_LEAST, PREFILL_BESIDE_DECODE // min(max(waiting, 1), PREFILL_BATCH))
+
+    def begin_decoding(self, uid: int) -> None:
+        self.sequences[uid].decoding = True
+        if not self.trimmable:
+            for caches, tokens in self.generator.extract_cache([uid]).values():
+                self.prefixes.keep(tokens, caches)
+
+    def settle(self, answer: Any) -> Token:
+        sequence = self.sequences[answer.uid]
+        if answer.finish_reason:
+            del self.sequences[answer.uid]
+            self.prefixes.keep(answer.all_tokens, answer.prompt_cache)
+        return Token(sequence.id, answer.token, answer.finish_reason, sequence.cached_tokens)
+
+
+def arrays(model: Any) -> list[mx.array]:
+    return [array for _, array in tree_flatten(model.parameters(), destination=[])]
+
+
+def on_cpu() -> bool:
+    return bool(mx.default_device().type == mx.DeviceType.cpu)
+
+
+def widenable(model: Any, config: dict[str, Any]) -> bool:
+    """Whether the weights may become f32, a CPU's fastest: they are not quantized, and memory has room."""
+    if "quantization" in config or "quantization_config" in config:
+        return False
+    parameters = sum(array.size for array in arrays(model))
+    return parameters * 4 < free_memory() * 0.7
+
+
+def free_memory() -> int:
+    """Bytes that could be used without pushing anything out."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
+        return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def dtype_name(model: Any) -> str:
+    """The dtype of most weights, such as float32; quantized weights are packed in uint32."""
+    sizes: dict[str, int] = {}
+    for array in arrays(model):
+        name = str(array.dtype).removeprefix("mlx.core.")
+        sizes[name] = sizes.get(name, 0) + array.nbytes
+    return max(sizes, key=lambda name: sizes[name])
+
+
+def blas() -> str:
+    """What multiplies matrices on the CPU here; what is loaded, not what was asked for."""
+    if not on_cpu():
+        return "none"
+    if sys.platform == "darwin":
+        return "accelerate"
+    return "openblas" if "/libopenblas" in Path("/proc/self/maps").read_text() else "reference"

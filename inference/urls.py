@@ -1,0 +1,25 @@
+"""LMX's routes."""
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from inference.api import admin, chat, health, models
+from inference.api.dialect import answer_error
+from inference.api.docs import Docs, asset
+from opta.api import make_api
+from opta.errors import Refusal
+
+api = make_api(
+    "Opta LMX", answer_error, docs=Docs(), docs_url="/docs", openapi_url="/openapi.json", urls_namespace="lmx"
+)
+api.add_router("/v1", chat.router)
+api.add_router("/v1", models.router)
+api.add_router("", health.router)
+api.add_router("", admin.router)
+
+urlpatterns = [path("docs/<str:name>", asset), path("", api.urls)]
+
+
+async def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    error = Refusal(f"There is no {request.path} here. See /docs.", status=404, code="not_found")
+    return answer_error(request, error)
