@@ -1,9 +1,8 @@
-"""robots.txt and sitemap.xml of every host: a public one lists its pages, a private one asks to be left alone."""
+"""robots.txt and sitemap.xml: a public host lists its pages, a private one asks to be left alone."""
 
 from typing import TYPE_CHECKING
 
 from django.http import Http404, HttpResponse
-from django.urls import reverse
 from django.utils.html import escape
 from django.views.decorators.http import require_safe
 
@@ -25,6 +24,6 @@ def sitemap(request: "SiteRequest") -> HttpResponse:
     site = request.site
     if not site.public:
         raise Http404(f"{site.host} has no sitemap: its pages are private.")
-    pages = [escape(site.origin + reverse(view, urlconf=site.urlconf)) for view in site.listed]
+    pages = [escape(site.url(view)) for view in site.listed]
     xml = XML.format("".join(f"\n<url><loc>{page}</loc></url>" for page in pages))
     return HttpResponse(xml, content_type="application/xml")

@@ -1,4 +1,4 @@
-"""The colours a visitor chose: a cookie on the parent domain, so that the server renders them and nothing flashes."""
+"""The colours a visitor chose: a cookie on the parent domain, so the server renders them at once."""
 
 from typing import Final
 

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from django.conf import settings
 from django.templatetags.static import static
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, reverse
 from django.views.generic import RedirectView
 
 from opta import crawlers, health, theme
@@ -47,6 +47,10 @@ class Site:
             path("", include(self.urls)),
         )
 
+    def url(self, view: str = "index", *args: object) -> str:
+        """The absolute address of a view; NoReverseMatch when this site has none of that name."""
+        return self.origin + reverse(view, urlconf=self.urlconf, args=args)  # type: ignore[arg-type]  # takes a tuple
+
     @cached_property
     def listed(self) -> list[str]:
         """The views that the sitemap names: `sitemap` in the site's urls module, else its index."""
@@ -58,7 +62,13 @@ SITES = {
     for site in (
         Site("", "Home", "What Opta Local is, and how to start.", "apps.guides.urls.home"),
         Site("init", "Init", "Downloads, release channels and installing.", "apps.releases.urls"),
-        Site("accounts", "Accounts", "One sign-in for every site and device.", "apps.accounts.urls", ("database",)),
+        Site(
+            "accounts",
+            "Accounts",
+            "One sign-in for every site and device.",
+            "apps.accounts.urls",
+            ("database",),
+        ),
         Site("lmx", "LMX", "The inference server, live.", "apps.dashboard.urls"),
         Site("status", "Status", "What is up, measured every 30 seconds.", "apps.status.urls", ("database",)),
         Site("help", "Help", "The documentation.", "apps.guides.urls.help"),

@@ -7,11 +7,14 @@ from apps.accounts.models import User
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     # Django's form for a new user does not ask for the address, and ours must have one.
     add_fieldsets = (
         (
             None,
-            {"classes": ("wide",), "fields": ("username", "email", "usable_password", "password1", "password2")},
+            {
+                "classes": ("wide",),
+                "fields": ("username", "email", "usable_password", "password1", "password2"),
+            },
         ),
     )

@@ -1,4 +1,4 @@
-"""The pages of help and learn: Markdown files whose first heading is the title, and first paragraph the summary."""
+"""The pages of help and learn: Markdown files that open with their title and one line that sums them up."""
 
 import re
 from dataclasses import dataclass
@@ -34,7 +34,9 @@ def read(file: Path) -> Page:
     """Raises ValueError for a file whose name or opening is not as above."""
     name, parts = FILE.fullmatch(file.name), PAGE.fullmatch(file.read_text())
     if not name or not parts:
-        raise ValueError(f"{file}: name it NN-slug.md and open it with '# Title' and one line that sums it up.")
+        raise ValueError(
+            f"{file}: name it NN-slug.md and open it with '# Title' and one line that sums it up."
+        )
     return Page(slug=name["slug"], **parts.groupdict())
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from django.utils.html import escape
@@ -29,7 +30,7 @@ def address(link: str) -> str:
 
 def headings(tokens: Sequence[Token]) -> list[Heading]:
     """The second-level headings, in order."""
-    texts = [after.content for token, after in zip(tokens, tokens[1:], strict=False) if is_section(token)]
+    texts = [after.content for token, after in pairwise(tokens) if is_section(token)]
     return [Heading(slugify(text), text) for text in texts]
 
 
@@ -37,9 +38,7 @@ def is_section(token: Token) -> bool:
     return token.type == "heading_open" and token.tag == "h2"
 
 
-def heading_open(
-    self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any
-) -> str:
+def heading_open(self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
     if is_section(tokens[at]):
         tokens[at].attrSet("id", slugify(tokens[at + 1].content))
     return self.renderToken(tokens, at, options, env)

@@ -30,7 +30,7 @@ def page(request: HttpRequest, page: Page, listed: list[Page]) -> HttpResponse:
 
 
 def routes(site: str) -> list[URLPattern]:
-    """A site of pages: its index, and a named route for each page, so that a link to none fails where it is written."""
+    """An index, and a named route for each page: a link to no page fails where it is written."""
     listed = pages(site)
     return [
         path("", index, {"site": site, "listed": listed}, name="index"),

@@ -90,7 +90,9 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": dj_database_url.parse(env.text("DATABASE_URL", f"sqlite:///{DATA / 'sites.sqlite3'}"))}
+DATABASES = {
+    "default": dj_database_url.parse(env.text("DATABASE_URL", f"sqlite:///{DATA / 'sites.sqlite3'}"))
+}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Web and worker write at once: WAL lets them, and taking the lock early makes the wait for it work.
     DATABASES["default"]["OPTIONS"] = {
@@ -114,7 +116,8 @@ STATICFILES_DIRS = [paths.CHECKOUT / "static"]
 # Static files are served from where they lie: no collectstatic between a change and its page.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = LOCAL
-WHITENOISE_MAX_AGE = 0 if LOCAL else 3600
+# Their names carry no hash: a browser asks again soon, and is mostly told that nothing changed.
+WHITENOISE_MAX_AGE = 0 if LOCAL else 60
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # One sign-in for every host: the session belongs to the parent domain. A browser takes a cookie with one
@@ -124,7 +127,7 @@ SESSION_COOKIE_NAME = "opta_session" if LOCAL else "__Secure-opta_session"
 CSRF_COOKIE_NAME = "opta_csrf" if LOCAL else "__Host-opta_csrf"
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not LOCAL
-# A client can write this header too, so it is believed only where a proxy that overwrites it is known to stand.
+# A client can write this header too: it is believed only where a proxy that overwrites it is said to stand.
 if env.flag("OPTA_BEHIND_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 

@@ -20,7 +20,12 @@ KINDS: dict[str, tuple[int, Callable[[Client], HttpResponse]]] = {
     "health": (503, lambda client: client.get("/api/health")),
     "robots": (200, lambda client: client.get("/robots.txt")),
     "static": (200, lambda client: client.get("/static/opta.css")),
-    "static not modified": (304, lambda client: client.get("/static/opta.css", headers={"if-modified-since": "Fri, 01 Jan 2100 00:00:00 GMT"})),
+    "static not modified": (
+        304,
+        lambda client: client.get(
+            "/static/opta.css", headers={"if-modified-since": "Fri, 01 Jan 2100 00:00:00 GMT"}
+        ),
+    ),
     "redirect": (302, lambda client: client.get("/favicon.ico")),
     "bad request": (400, lambda client: client.post("/theme", {"theme": "sepia"})),
     "forbidden": (403, lambda client: client.post("/api/health")),

@@ -47,14 +47,24 @@ def test_admin_asks_who_you_are():
     assert response["Location"] == "/login/?next=/accounts/user/"
 
 
-@pytest.mark.parametrize("host", ["OPTA.localhost", "opta.localhost.", "opta.localhost.:8000", "opta.localhost:80"])
+@pytest.mark.parametrize(
+    "host", ["OPTA.localhost", "opta.localhost.", "opta.localhost.:8000", "opta.localhost:80"]
+)
 def test_a_name_is_the_same_in_other_spellings(host):
     assert get(host).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host",
-    ["example.com", "", "127.0.0.1", "www.opta.localhost", "a.status.opta.localhost", "evilopta.localhost", ".opta.localhost"],
+    [
+        "example.com",
+        "",
+        "127.0.0.1",
+        "www.opta.localhost",
+        "a.status.opta.localhost",
+        "evilopta.localhost",
+        ".opta.localhost",
+    ],
 )
 def test_a_stranger_gets_our_404(host):
     response = get(host)
@@ -74,7 +84,9 @@ def test_an_address_that_leads_nowhere_says_so(site):
 def staff() -> object:
     from django.contrib.auth import get_user_model
 
-    return get_user_model().objects.create_superuser("alice", "alice@example.com", "a long throw-away password")
+    return get_user_model().objects.create_superuser(
+        "alice", "alice@example.com", "a long throw-away password"
+    )
 
 
 def test_site_url_reverses_across_hosts():
@@ -118,7 +130,9 @@ def test_the_private_host_does_not():
     assert get("admin.opta.localhost", "/sitemap.xml").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/favicon.ico", "/static/favicon.svg", "/static/touch-icon.png", "/static/opta.png"])
+@pytest.mark.parametrize(
+    "path", ["/favicon.ico", "/static/favicon.svg", "/static/touch-icon.png", "/static/opta.png"]
+)
 def test_the_mark_is_served(path):
     response = Client(headers={"host": "init.opta.localhost"}).get(path, follow=True)
     assert response.getvalue()

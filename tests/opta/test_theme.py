@@ -15,7 +15,11 @@ def test_a_choice_is_kept_on_the_parent_domain_and_rendered_by_the_server(theme)
     response = choose(theme=theme, next="/ports")
     cookie = response.cookies["theme"]
     assert (response.status_code, response["Location"]) == (302, "/ports")
-    assert (cookie.value, cookie["domain"], cookie["samesite"]) == (theme, settings.SESSION_COOKIE_DOMAIN, "Lax")
+    assert (cookie.value, cookie["domain"], cookie["samesite"]) == (
+        theme,
+        settings.SESSION_COOKIE_DOMAIN,
+        "Lax",
+    )
     other = Client(headers={"host": "opta.localhost"})
     other.cookies["theme"] = theme
     assert f'<html lang="en" data-theme="{theme}">' in other.get("/").content.decode()
@@ -38,7 +42,9 @@ def test_another_theme_is_refused():
     assert response.status_code == 400 and "theme" not in response.cookies
 
 
-@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "back", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"]
+)
 def test_it_never_leads_away(back):
     assert choose(theme="dark", next=back)["Location"] == "/"
 
