@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -68,8 +68,7 @@ def spans(checks: Sequence[Checked], now: datetime, until: datetime) -> Iterator
     for one interval, and the rest of the gap is unknown.
     """
     yield Span(DAWN, checks[0].at if checks else until, State.UNKNOWN)
-    following = [*(check.at for check in checks[1:]), None]
-    for check, after in zip(checks, following, strict=True):
+    for check, after in zip_longest(checks, (following.at for following in checks[1:])):
         end = after or until
         stale = (after or now) - check.at > STALE
         known = check.at + INTERVAL if stale else end

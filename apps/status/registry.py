@@ -41,6 +41,6 @@ def services() -> list[Service]:
     lmx, daemon = settings.LMX_URL.rstrip("/"), settings.DAEMON_URL.rstrip("/")
     return [
         Service("lmx", "LMX", "Inference", f"{lmx}/healthz", "lmx", ready_url=f"{lmx}/readyz"),
-        Service("daemon", "Daemon", "Sessions and tools", f"{daemon}/v3/health", "daemon"),
+        Service("daemon", "Daemon", "Sessions and tools", f"{daemon}/v3/health", "opta-daemon"),
         *(site(row) for row in SITES.values()),
     ]
