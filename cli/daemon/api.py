@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import Query
+from ninja.renderers import BaseRenderer
 from ninja.responses import Status
+from pydantic_core import to_json
 
 from cli.daemon import hub, sessions
 from cli.daemon.errors import problem
@@ -39,7 +41,16 @@ def answer_problem(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     return HttpResponse(problem(refusal), status=refusal.status, content_type="application/problem+json")
 
 
-api = make_api("Opta daemon", answer_problem, openapi_url="openapi.json", docs_url=None)
+class Renderer(BaseRenderer):
+    """JSON as pydantic writes it: an event in a page is the event of the stream, to the microsecond."""
+
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
+        return to_json(data)
+
+
+api = make_api("Opta daemon", answer_problem, openapi_url="openapi.json", docs_url=None, renderer=Renderer())
 
 
 @api.get("health", response=Health)

@@ -14,7 +14,7 @@ from opta.errors import Refusal
 BAD_QUERY, NOT_FOUND, GOING_AWAY, UNSUPPORTED = 4400, 4404, 1001, 1003
 
 
-class SessionSocket(AsyncWebsocketConsumer):
+class SessionSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
     """Sends; what a client has to say goes over HTTP. A slow reader slows only itself."""
 
     sender: asyncio.Task[None] | None = None
@@ -26,12 +26,14 @@ class SessionSocket(AsyncWebsocketConsumer):
         # Accepted first: a client is told why by a closing code, which a denied handshake has not.
         await self.accept()
         if not session or not after.isdecimal():
-            return await self.close(BAD_QUERY, "Give session= and, to resume, after= (an event's number).")
+            await self.close(BAD_QUERY, "Give session= and, to resume, after= (an event's number).")
+            return
         log = hub.logs.of(session)
         try:
             await log.newer(int(after))
         except Refusal as refusal:
-            return await self.close(NOT_FOUND, refusal.message)
+            await self.close(NOT_FOUND, refusal.message[:100])  # the protocol has room for 123 bytes
+            return
         self.sender = asyncio.create_task(self.send_all(log, int(after)))
 
     async def send_all(self, log: Log, after: int) -> None:

@@ -29,7 +29,7 @@ BLOCK = 1000
 GATHER_SECONDS = 0.05
 STORE_SECONDS = 0.5
 # Events read from rows at a time, and kept in memory at most once they are rows.
-PAGE = 500
+PAGE = 200
 
 # What a fact changes besides the log, in the same transaction; raising keeps the fact from happening.
 Change = Callable[[Event], None]

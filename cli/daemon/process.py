@@ -13,14 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import uvicorn
 from django.core.management import call_command
 
 from cli import config
 from cli.daemon import settle
-from cli.daemon.auth import Border
+from cli.daemon.auth import Application, Border
 from cli.daemon.hub import Hub
 from cli.protocol import events, state
 from opta.asgi import application
@@ -69,7 +69,7 @@ def run() -> int:
 async def serve(listener: socket.socket, choices: config.Config, token: str) -> None:
     hub = Hub.make(choices, token)
     options = uvicorn.Config(
-        Border(application, hub),
+        Border(cast(Application, application), hub),
         lifespan="off",
         ws="websockets-sansio",
         log_config=None,

@@ -54,7 +54,7 @@ def test_the_users_file_is_not_a_project_of_the_home_folder(tmp_path, monkeypatc
         ('daemon_port = "9999"', "daemon_port: "),
         ("daemon_port = 0", "daemon_port: "),
         ('lmx_url = "ftp://x"', "lmx_url: "),
-        ("model = ", "line 1"),
+        ("model = ", "Invalid value"),
         ('model = ""', "model: "),
     ],
 )

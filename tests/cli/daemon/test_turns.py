@@ -1,0 +1,233 @@
+"""The queue of turns: order, cancelling, retries, and every way a turn can fail."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.cli.daemon.conftest import ENDINGS, V3, body, kind, until
+from tests.processes import free_port
+from tests.scripted import BREAK, Scripted, call, chunk, end, says, text
+
+
+def facts(seen: list[str]) -> list[tuple[str, str]]:
+    """(turn, kind) of all but text."""
+    return [(json.loads(data)["turn"], kind(data)) for data in seen if not kind(data).startswith("text")]
+
+
+async def test_turns_of_a_session_run_one_after_the_other(v3: V3, model: Scripted):
+    gate = asyncio.Event()
+    model.will(text("one"), gate, end())
+    model.will(*says("two"))
+    model.will(*says("three"))
+    session = await v3.create()
+    turns = [await v3.submit(session, text) for text in ("a", "b", "c")]
+    await until(v3.stream(session), "text.delta")
+    assert len(model.requests) == 1
+    gate.set()
+    seen = await v3.settled(session, turns=3)
+    assert [turn for turn, what in facts(seen) if what == "turn.started"] == turns
+    assert [turn for turn, what in facts(seen) if what == "turn.done"] == turns
+    assert [m["content"] for m in model.requests[2]["messages"][1:]] == ["a", "one", "b", "two", "c"]
+
+
+async def test_a_request_begins_with_the_one_before_it(v3: V3, model: Scripted):
+    session = await v3.create()
+    for answer in ("one", "two", "three"):
+        model.will(*says(answer))
+        await v3.submit(session, f"say {answer}")
+    await v3.settled(session, turns=3)
+    before = [json.dumps(request["messages"]) for request in model.requests]
+    assert all(later.startswith(earlier[:-1]) for earlier, later in zip(before, before[1:], strict=False))
+
+
+async def test_sessions_run_side_by_side(v3: V3, model: Scripted):
+    gate = asyncio.Event()
+    model.will(text("slow"), gate, end())
+    model.will(*says("quick"))
+    slow, quick = await v3.create(), await v3.create()
+    await v3.submit(slow, "a")
+    await until(v3.stream(slow), "text.delta")
+    await v3.submit(quick, "b")
+    assert kind((await v3.settled(quick))[-1]) == "turn.done"
+    gate.set()
+    assert kind((await v3.settled(slow))[-1]) == "turn.done"
+
+
+async def test_a_cancelled_turn_stops_the_model_and_keeps_what_it_said(v3: V3, model: Scripted):
+    model.will(text("Half"), asyncio.Event())
+    session = await v3.create()
+    turn = await v3.submit(session, "go on for ever")
+    await until(v3.stream(session), "text.delta")
+    assert await v3.cancel(session, turn=turn) == [turn]
+    await asyncio.wait_for(model.hung_up.wait(), 5)
+    seen = await v3.settled(session)
+    assert [kind(data) for data in seen[-2:]] == ["text.done", "turn.cancelled"]
+    assert await v3.cancel(session) == []
+
+    model.will(*says("ok"))
+    await v3.submit(session, "and now?")
+    await v3.settled(session, json.loads(seen[-1])["seq"])
+    said = [(m["role"], m["content"]) for m in model.requests[1]["messages"][1:]]
+    assert said == [("user", "go on for ever"), ("assistant", "Half"), ("user", "and now?")]
+
+
+async def test_a_queued_turn_is_cancelled_without_a_trace_in_history(v3: V3, model: Scripted):
+    gate = asyncio.Event()
+    model.will(text("one"), gate, end())
+    session = await v3.create()
+    await v3.submit(session, "a")
+    queued = await v3.submit(session, "b")
+    await until(v3.stream(session), "text.delta")
+    assert await v3.cancel(session, turn=queued) == [queued]
+    gate.set()
+    await v3.settled(session, turns=2)
+    assert [m["content"] for m in (await v3.detail(session))["messages"]] == ["a", "one"]
+    assert len(model.requests) == 1
+
+
+async def test_cancel_without_a_turn_ends_all_of_the_session(v3: V3, model: Scripted):
+    model.will(text("one"), asyncio.Event())
+    session = await v3.create()
+    turns = [await v3.submit(session, text) for text in ("a", "b", "c")]
+    await until(v3.stream(session), "text.delta")
+    assert sorted(await v3.cancel(session)) == sorted(turns)
+    seen = await v3.settled(session, turns=3)
+    assert sum(kind(data) == "turn.cancelled" for data in seen) == 3
+
+
+async def test_a_turn_is_cancelled_before_its_first_word(v3: V3, model: Scripted):
+    model.will(asyncio.Event())
+    session = await v3.create()
+    turn = await v3.submit(session, "a")
+    await model.asked.wait()
+    assert await v3.cancel(session) == [turn]
+    await asyncio.wait_for(model.hung_up.wait(), 5)
+    assert (await v3.detail(session))["messages"] == []
+
+
+async def test_a_retried_submit_runs_once(v3: V3, model: Scripted):
+    model.will(*says("ok"))
+    session = await v3.create()
+    same = [await v3.submit(session, "hi", id="t1") for _ in range(3)]
+    assert same == ["t1"] * 3
+    await v3.settled(session)
+    assert await v3.submit(session, "hi", id="t1") == "t1"
+    assert len(model.requests) == 1
+    other = await v3.http.post(f"/v3/sessions/{session}/turns", json={"id": "t1", "text": "else"})
+    assert (other.status_code, other.json()["field"]) == (409, "id")
+
+
+async def test_submits_at_once_all_run(v3: V3, model: Scripted):
+    session = await v3.create()
+    for _ in range(10):
+        model.will(*says("ok"))
+    turns = await asyncio.gather(*(v3.submit(session, f"{n}") for n in range(10)))
+    seen = await v3.settled(session, turns=10)
+    assert {turn for turn, what in facts(seen) if what == "turn.done"} == set(turns)
+
+
+async def test_a_retried_create_makes_one_session(v3: V3):
+    first = await v3.http.post("/v3/sessions", json={"id": "mine", "title": "One"})
+    again = await v3.http.post("/v3/sessions", json={"id": "mine", "title": "Two"})
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json()["title"] == "One"
+
+
+async def test_the_session_used_last_is_listed_first(v3: V3, model: Scripted):
+    ids = [await v3.create() for _ in range(3)]
+    model.will(*says("ok"))
+    await v3.submit(ids[0], "hi")
+    await v3.settled(ids[0])
+    listed = (await v3.http.get("/v3/sessions")).json()["sessions"]
+    assert [each["id"] for each in listed] == [ids[0], ids[2], ids[1]]
+
+
+async def test_a_turn_may_name_its_model(v3: V3, model: Scripted):
+    model.will(*says("ok"))
+    session = await v3.create(model="small")
+    await v3.submit(session, "hi", model="large")
+    assert body((await v3.settled(session))[1]) == {"type": "turn.started", "model": "large"}
+    assert model.requests[0]["model"] == "large"
+
+
+async def test_a_call_of_a_tool_there_is_not_is_told_to_the_model(v3: V3, model: Scripted):
+    model.will(call("bash", '{"command": "ls"}'), end("tool_calls"))
+    model.will(*says("I cannot."))
+    session = await v3.create()
+    await v3.submit(session, "list the files")
+    seen = await v3.settled(session)
+    assert [kind(data) for data in seen if "text.delta" != kind(data)][2:] == [
+        "tool.started", "tool.done", "text.done", "turn.done",
+    ]  # fmt: skip
+    assert model.requests[1]["messages"][2:] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {
+                    "id": "call_a",
+                    "type": "function",
+                    "function": {"name": "bash", "arguments": '{"command": "ls"}'},
+                }
+            ],
+        },
+        {"role": "tool", "content": "There is no tool 'bash'. There are: none.", "tool_call_id": "call_a"},
+    ]
+
+
+REFUSED = b'{"error": {"message": "No model x.", "type": "invalid_request_error", "code": "model_not_found"}}'
+DIED = chunk(error={"message": "The runner died.", "type": "server_error", "code": "runner_died"})
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "code"),
+    [
+        ([REFUSED], 404, "model_not_found"),
+        ([b'{"error": {"message": "No.", "code": null}}'], 400, "upstream_refused"),
+        ([b"<html>Bad gateway"], 502, "upstream_error"),
+        ([text("Half"), DIED], 200, "runner_died"),
+        ([text("Half")], 200, "upstream_truncated"),
+        ([text("Half"), BREAK], 200, "upstream_truncated"),
+        ([text("Half"), b"data: {nonsense\n\n"], 200, "upstream_error"),
+        ([text("Half"), b'data: {"choices":[{"delta":{"content":"\\ud83d"}}]}\n\n'], 200, "upstream_error"),
+    ],
+)
+async def test_a_turn_that_fails_says_why_and_the_session_goes_on(
+    v3: V3, model: Scripted, steps, status, code
+):
+    model.will(*steps, status=status)
+    session = await v3.create()
+    await v3.submit(session, "hi")
+    seen = await v3.settled(session)
+    failed = body(seen[-1])
+    assert (failed["type"], failed["code"]) == ("turn.failed", code)
+    assert failed["message"]
+    assert failed["hint"]
+    model.will(*says("better"))
+    await v3.submit(session, "again")
+    assert kind((await v3.settled(session, json.loads(seen[-1])["seq"]))[-1]) == "turn.done"
+    half = [("user", "hi"), ("assistant", "Half")] if text("Half") in steps else []
+    said = [(m["role"], m["content"]) for m in model.requests[1]["messages"][1:]]
+    assert said == [*half, ("user", "again")]
+
+
+async def test_an_lmx_that_is_not_there_is_named_with_how_to_start_it(start_daemon, connect):
+    url = f"http://127.0.0.1:{free_port()}"
+    v3 = connect(start_daemon(lmx_url=url))
+    session = await v3.create()
+    await v3.submit(session, "hi")
+    failed = body((await v3.settled(session))[-1])
+    assert (failed["type"], failed["code"]) == ("turn.failed", "lmx_unreachable")
+    assert url in failed["message"]
+    assert "opta serve" in failed["hint"]
+
+
+async def test_a_defect_of_ours_ends_the_turn_and_not_the_daemon(v3: V3, model: Scripted):
+    model.will(call("x", "[" * 100_000), end("tool_calls"))
+    session = await v3.create()
+    await v3.submit(session, "hi")
+    assert kind((await v3.settled(session))[-1]) in ENDINGS
+    model.will(*says("ok"))
+    await v3.submit(session, "hi")
+    await v3.settled(session, turns=2)
