@@ -19,6 +19,11 @@ response = client.get(sys.argv[1], secure="--secure" in sys.argv)
 cookies = {name: [bool(c["secure"]), c["domain"]] for name, c in response.cookies.items()}
 print(json.dumps({"status": response.status_code, "cookies": cookies, **response.headers}))
 """
+ADDRESSES = """
+import django; django.setup()
+from opta.hosts import site_url
+print(site_url("help", "ports"), site_url(""))
+"""
 
 
 @pytest.fixture
@@ -58,11 +63,8 @@ def test_django_finds_nothing_to_warn_about(production):
 
 
 def test_every_address_is_https_on_its_own_port(production):
-    code = "from opta.hosts import site_url as u; print(u('help', 'ports'), u(''))"
-    assert production("-c", code).stdout.split() == [
-        "https://help.optalocal.com/ports",
-        "https://optalocal.com/",
-    ]
+    done = production("-c", ADDRESSES)
+    assert done.stdout.split() == ["https://help.optalocal.com/ports", "https://optalocal.com/"], done.stderr
 
 
 def test_plain_http_is_sent_to_https(production):
