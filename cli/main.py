@@ -92,7 +92,7 @@ def explain(error: Exception) -> tuple[str, int]:
     return f"{type(error).__name__}: {error}. This is a fault in opta; {trace}", Exit.ERROR
 
 
-@click.group(cls=Opta, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("opta", cls=Opta, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, "-V", "--version", message="opta %(version)s")
 @click.option("--debug", is_flag=True, expose_value=False, callback=remember, help="Show a failure's trace.")
 def main() -> None:

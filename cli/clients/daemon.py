@@ -58,7 +58,7 @@ class Daemon:
         self.address = locate()
 
     def create(self, **fields: Any) -> SessionView:
-        body = checked(SessionCreate, id=uuid.uuid4().hex, **fields)
+        body = checked(SessionCreate, id=new_id(), **fields)
         return SessionView.model_validate_json(self.call("POST", "/v3/sessions", body))
 
     def sessions(self) -> list[SessionView]:
@@ -68,15 +68,16 @@ class Daemon:
         return SessionDetail.model_validate_json(self.call("GET", f"/v3/sessions/{quote(session, safe='')}"))
 
     def resolve(self, beginning: str) -> str:
-        """The id of the one recent session that begins so; else `beginning` itself, for the daemon to judge."""
+        """The id of the one recent session that begins so; else `beginning`, for the daemon to judge."""
         ids = [session.id for session in self.sessions() if session.id.startswith(beginning)]
         if len(ids) > 1 and beginning not in ids:
             message = f"{len(ids)} sessions begin with {beginning!r}."
             raise Failure(message, Exit.MISUSE, "`opta sessions` lists them.")
         return ids[0] if len(ids) == 1 else beginning
 
-    def submit(self, session: str, text: str, model: str | None = None) -> TurnView:
-        body = checked(TurnSubmit, id=uuid.uuid4().hex, text=text, model=model)
+    def submit(self, session: str, text: str, *, turn: str, model: str | None = None) -> TurnView:
+        """Queue a turn under an id of the caller's, who can so cancel it at any time."""
+        body = checked(TurnSubmit, id=turn, text=text, model=model)
         return TurnView.model_validate_json(
             self.call("POST", f"/v3/sessions/{quote(session, safe='')}/turns", body)
         )
@@ -145,6 +146,10 @@ class Daemon:
             )
         time.sleep(pause)
         self.address = self.locate()
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def checked(kind: type[BaseModel], **fields: Any) -> BaseModel:

@@ -59,17 +59,18 @@ def ask(url: str) -> Health | None:
         return None
 
 
-def ensure() -> Address:
-    """The daemon's address; it is started when it does not run."""
+def ensure(say: Callable[[str], None] = note) -> Address:
+    """The daemon's address; it is started when it does not run, and `say` told so."""
     running = find()
     if running is None:
-        note("Starting the daemon …")
+        say("Starting the daemon …")
         running = start()
     if running.health.protocol != events.VERSION:
         raise Failure(
             f"The daemon (pid {running.health.pid}, version {running.health.version}) speaks protocol "
-            f"{running.health.protocol}, this opta {events.VERSION}. Run `opta daemon stop`, then try again.",
+            f"{running.health.protocol}, this opta {events.VERSION}.",
             Exit.DAEMON_UNREACHABLE,
+            "Run `opta daemon stop`, then try again.",
         )
     return Address(running.url, state.token_file().read_text().strip())
 
@@ -118,8 +119,8 @@ def stop() -> int | None:
     os.kill(pid, signal.SIGTERM)
     if wait(lambda: not held(), STOP_DEADLINE) is None:
         raise Failure(
-            f"The daemon (pid {pid}) did not stop within {STOP_DEADLINE:.0f} s of being asked. "
-            f"`opta daemon logs` says what it does; `kill -9 {pid}` ends it."
+            f"The daemon (pid {pid}) did not stop within {STOP_DEADLINE:.0f} s of being asked.",
+            hint=f"`opta daemon logs` says what it does; `kill -9 {pid}` ends it.",
         )
     return pid
 

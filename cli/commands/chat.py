@@ -14,13 +14,13 @@ from rich.console import Console
 
 from cli import config
 from cli.clients import launcher
-from cli.clients.daemon import Daemon
+from cli.clients.daemon import Daemon, new_id
 from cli.commands import sessions
 from cli.commands.keyboard import ask, silent
-from cli.commands.markdown import LiveMarkdown, Page
+from cli.commands.markdown import LiveMarkdown
 from cli.commands.models import listing
 from cli.commands.turns import FOLDER, Prose, cancelling, failure, open_session
-from cli.output import Exit, Failure, safe
+from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,
     ToolStarted,
@@ -47,7 +47,7 @@ LATEST = "latest"
 @click.option("--cwd", type=FOLDER, help="The working directory of the session; this one by default.")
 def command(model: str | None, resume: str | None, cwd: Path | None) -> Exit:
     """Talk with a model. Ctrl-C stops an answer, Ctrl-D or /exit leaves."""
-    chat = Chat(Daemon(launcher.ensure), cwd or Path.cwd(), model)
+    chat = Chat(cwd or Path.cwd(), model)
     chat.greet()
     if resume:
         chat.resume(resume)
@@ -68,13 +68,13 @@ def prompts() -> Iterator[str]:
 class Chat:
     """A conversation: the session it is in, and what its screen shows."""
 
-    def __init__(self, daemon: Daemon, cwd: Path, model: str | None) -> None:
-        self.daemon = daemon
+    def __init__(self, cwd: Path, model: str | None) -> None:
         self.cwd = cwd
         self.model = model
         # Opened by the first message, so that looking around leaves no empty session behind.
         self.session: str | None = None
         self.console = Console(highlight=False, markup=False)
+        self.daemon = Daemon(partial(launcher.ensure, self.say if self.console.is_terminal else note))
         self.left = False
 
     def take(self, line: str) -> None:
@@ -85,6 +85,8 @@ class Chat:
             elif line.strip():
                 self.turn(line.strip())
         except Failure as error:
+            if not self.console.is_terminal:
+                raise
             self.console.print(safe(error.message), style="red")
             self.say(error.hint)
         except KeyboardInterrupt:
@@ -92,9 +94,10 @@ class Chat:
 
     def turn(self, text: str) -> None:
         self.session = self.session or open_session(self.daemon, self.cwd, self.model)
-        with cancelling(partial(self.daemon.cancel, self.session)), silent():
-            turn = self.daemon.submit(self.session, text, self.model)
-            bodies = (event.event for event in self.daemon.follow(self.session, turn))
+        turn = new_id()
+        with cancelling(partial(self.daemon.cancel, self.session, turn)), silent():
+            view = self.daemon.submit(self.session, text, turn=turn, model=self.model)
+            bodies = (event.event for event in self.daemon.follow(self.session, view))
             ending = self.stream(bodies) if self.console.is_terminal else self.copy(bodies)
         self.end(ending)
 
@@ -115,6 +118,7 @@ class Chat:
                 if isinstance(body, ToolStarted):
                     page.aside(f"· {body.name}")
                 page.add(safe(prose.feed(body)))
+        self.console.print()
         return body
 
     def wait(self, bodies: Iterator[AnyBody]) -> AnyBody:
@@ -128,6 +132,7 @@ class Chat:
         return body
 
     def end(self, body: AnyBody) -> None:
+        """Say how the turn ended. Raises Failure when it failed."""
         if isinstance(body, TurnFailed):
             raise failure(body)
         if isinstance(body, TurnCancelled):
@@ -154,7 +159,9 @@ class Chat:
             if message.role == "user":
                 self.console.print(f"› {safe(message.content)}", style="bold")
             elif message.role == "assistant":
-                self.console.print(Page(safe(message.content)))
+                with LiveMarkdown(self.console) as page:
+                    page.add(safe(message.content))
+                self.console.print()
 
     def latest(self) -> str:
         here = [session for session in self.daemon.sessions() if session.cwd == str(self.cwd)]

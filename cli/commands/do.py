@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import click
 
 from cli.clients import launcher
-from cli.clients.daemon import Daemon
+from cli.clients.daemon import Daemon, new_id
 from cli.commands.turns import FOLDER, Prose, cancelling, failure, open_session
 from cli.output import EXIT_TABLE, Exit, Failure, note, safe
 from cli.protocol.events import VERSION, Event, ToolStarted, TurnCancelled, TurnDone, TurnFailed
@@ -111,14 +112,15 @@ class Lines:
 
 
 def run(daemon: Daemon, session: str, prompt: str, model: str | None, show: Text | Lines) -> Exit:
-    with cancelling(partial(daemon.cancel, session)):
-        turn = daemon.submit(session, prompt, model)
+    turn = new_id()
+    with cancelling(partial(daemon.cancel, session, turn), signal.SIGTERM):
+        view = daemon.submit(session, prompt, turn=turn, model=model)
         try:
-            for event in daemon.follow(session, turn):
+            for event in daemon.follow(session, view):
                 show.show(event)
             show.close()
         except BrokenPipeError:
-            daemon.cancel(session, turn.id)
+            daemon.cancel(session, turn)
             # What is still in the buffer goes nowhere, or Python would complain on its way out.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return Exit.NOBODY_READS

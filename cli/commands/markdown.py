@@ -1,5 +1,7 @@
 """Markdown that grows on a terminal: what is finished is printed for good, only the open block is redrawn."""
 
+from time import monotonic
+
 from rich.console import Console
 from rich.live import Live
 from rich.markdown import Heading, Markdown
@@ -7,6 +9,8 @@ from rich.segment import Segment, Segments
 
 Line = list[Segment]
 BLANK: Line = []
+# A long block of code takes 50 ms to draw: draw for a fifth of the time, and rest for four.
+REST = 4.0
 
 
 class LeftHeading(Heading):
@@ -36,41 +40,55 @@ def blocks(text: str) -> tuple[list[str], str]:
 class LiveMarkdown:
     """Feed it text. Every finished block, and what scrolled off, is ordinary output and stays."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, rest: float = REST) -> None:
         self.console = console
+        self.rest = rest
         self.live = Live(console=console, auto_refresh=False, transient=True)
         self.open = ""
         # How many lines of the open block are printed for good, because it is taller than the screen.
         self.settled = 0
         self.first = True
+        self.due = 0.0
 
     def __enter__(self) -> "LiveMarkdown":
         self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.settle(self.open)
-        self.live.update("")
+        self.close()
         self.live.stop()
 
     def add(self, text: str) -> None:
+        """Take more text, and show it unless drawing took too much of the time lately: then with the next."""
         self.open += text
-        finished, self.open = blocks(self.open)
-        for block in finished:
-            self.settle(block)
-        self.draw()
+        began = monotonic()
+        if began >= self.due:
+            self.advance()
+            self.draw()
+            self.due = monotonic() + self.rest * (monotonic() - began)
 
     def aside(self, text: str) -> None:
         """A line that is not the model's, below what it said so far."""
+        self.close()
+        self.console.print(text, style="dim")
+
+    def close(self) -> None:
+        """The open block is finished too."""
+        self.advance()
         self.settle(self.open)
         self.open = ""
-        self.live.update("")
-        self.console.print(text, style="dim")
+
+    def advance(self) -> None:
+        """Settle the blocks that are complete."""
+        finished, self.open = blocks(self.open)
+        for block in finished:
+            self.settle(block)
 
     def settle(self, block: str) -> None:
         """Print what is not yet printed of a block that will not change any more."""
         if not block.strip():
             return
+        self.live.update("")
         self.print(self.lines(block)[self.settled :])
         self.settled, self.first = 0, False
 

@@ -22,9 +22,18 @@ def command(as_json: bool) -> None:
     if as_json:
         document(models)
     elif models:
-        table(("MODEL", "OWNER"), ((model["id"], model.get("owned_by", "")) for model in models))
+        table(("MODEL", "STATE", "CONTEXT", "SIZE"), map(row, models))
     else:
         raise Failure(f"LMX at {url} serves no model.", Exit.NO_MODEL, NONE)
+
+
+def row(model: dict[str, Any]) -> tuple[object, ...]:
+    """What LMX says beyond OpenAI's shape stands under `lmx`; another server leaves it out."""
+    more = model.get("lmx")
+    if more is None:
+        return model["id"], "", "", ""
+    state = "loaded" if more["loaded"] else "on disk"
+    return model["id"], state, more["context"], f"{more['size_bytes'] / 1e6:.0f} MB"
 
 
 def listing(lmx_url: str) -> list[dict[str, Any]]:

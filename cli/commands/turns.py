@@ -43,11 +43,10 @@ class Prose:
 
 
 @contextlib.contextmanager
-def cancelling(cancel: Callable[[], None]) -> Iterator[list[int]]:
-    """While it lasts, Ctrl-C asks the daemon to cancel, and the turn's events end by themselves.
+def cancelling(cancel: Callable[[], None], *signals: int) -> Iterator[None]:
+    """Meanwhile Ctrl-C (and `signals`) asks the daemon to cancel, and the turn's events end by themselves.
 
     No exception tears the reading of events; only a second Ctrl-C leaves at once.
-    Yields the signals that came.
     """
     came: list[int] = []
 
@@ -62,9 +61,9 @@ def cancelling(cancel: Callable[[], None]) -> Iterator[list[int]]:
             raise KeyboardInterrupt
         threading.Thread(target=ask, daemon=True).start()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, *signals)}
     try:
-        yield came
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

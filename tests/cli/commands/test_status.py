@@ -1,0 +1,93 @@
+"""`opta status`, `opta models`, `opta sessions` and `opta serve`: what a script and a person read."""
+
+import http.server
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.processes import answers, free_port, wait_until
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """A web server that is none of ours."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    server.RequestHandlerClass.log_message = lambda *_: None
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def states(shell) -> dict[str, str]:
+    return {part["name"]: part["state"] for part in shell.json("status")}
+
+
+def test_what_is_down_is_named_with_its_url_and_what_to_do(stranded):
+    done = stranded("status")
+    rows = {line.split("\t")[0]: line.split("\t") for line in done.stdout.splitlines()}
+    assert done.returncode == 1
+    assert {name: row[1] for name, row in rows.items()} == dict.fromkeys(("daemon", "lmx", "sites"), "down")
+    assert rows["daemon"][4] == "opta daemon start"
+    assert rows["lmx"][2] == stranded.env["OPTA_LMX_URL"]
+    assert "opta serve" in rows["lmx"][4]
+    assert stranded.env["OPTA_SITES_PORT"] in rows["sites"][2]
+
+
+def test_asking_starts_nothing(stranded):
+    stranded("status")
+    assert stranded("daemon", "status").returncode == 5
+
+
+def test_what_is_up_is_said_to_be(opta):
+    opta("daemon", "start")
+    assert states(opta) == {"daemon": "up", "lmx": "up", "sites": "down"}
+
+
+def test_the_sites_count_too(opta, start_sites):
+    opta("daemon", "start")
+    opta.env["OPTA_SITES_PORT"] = start_sites().url.rpartition(":")[2]
+    done = opta("status")
+    assert done.returncode == 0, done.stdout
+
+
+def test_models_are_listed(opta):
+    assert opta("models").stdout.split("\t")[0] == "opta-tiny"
+    assert [model["id"] for model in opta.json("models")] == ["opta-tiny"]
+
+
+def test_models_without_lmx(stranded):
+    done = stranded("models")
+    assert done.returncode == 4
+    assert stranded.env["OPTA_LMX_URL"] in done.stderr
+
+
+def test_something_else_on_lmxs_port_is_not_lmx(stranded, stranger):
+    done = stranded("models", OPTA_LMX_URL=stranger)
+    assert done.returncode == 4
+    assert "not LMX" in done.stderr
+
+
+def test_sessions_are_listed_newest_first_for_a_script(opta):
+    opta("do", "first")
+    opta("do", "second")
+    rows = [line.split("\t") for line in opta("sessions").stdout.splitlines()]
+    assert [row[1] for row in rows] == ["second", "first"]
+    assert [row[0] for row in rows] == [session["id"] for session in opta.json("sessions")]
+    shown = opta("sessions", "show", rows[0][0][:8]).stdout
+    assert shown.startswith("user:\nsecond\n")
+
+
+def test_serve_runs_lmx_in_the_foreground(stranded, models):
+    port = free_port()
+    process = stranded.start("serve", "--port", str(port), "--models", str(models))
+    wait_until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/healthz"), "LMX")
+    stranded.env["OPTA_LMX_URL"] = f"http://127.0.0.1:{port}"
+    assert stranded("models").stdout.startswith("opta-tiny")
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert stranded("models").returncode == 4
