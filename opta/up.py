@@ -107,7 +107,6 @@ def environment(found: list[Role]) -> dict[str, str]:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
-        "DJANGO_SETTINGS_MODULE": "opta.settings.sites",
         "OPTA_SITES_PORT": str(port["sites"]),
         "OPTA_LMX_URL": os.environ.get("OPTA_LMX_URL", f"http://127.0.0.1:{port['lmx']}"),
         "OPTA_DAEMON_URL": os.environ.get("OPTA_DAEMON_URL", f"http://127.0.0.1:{port['daemon']}"),
@@ -121,7 +120,9 @@ def announce(found: list[Role]) -> None:
     while waiting and time.monotonic() < end:
         waiting = [role for role in waiting if not role.answers()]
         time.sleep(0.2)
-    table = Table("role", "state", "address", title="Opta Local is up" if not waiting else "Not everything is up")
+    table = Table(
+        "role", "state", "address", title="Opta Local is up" if not waiting else "Not everything is up"
+    )
     for role in found:
         state = "[red]not answering[/], see its lines above" if role in waiting else "[green]up[/]"
         table.add_row(role.name, state, role.page)
