@@ -17,8 +17,9 @@ class Folder(filesystem.Transport):
 
     polling_interval = bite = 0.25
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
-        super().drain_events(connection, timeout=min(timeout, self.bite) if timeout else timeout)
+    def drain_events(self, connection: Any, timeout: float | None = None, **options: Any) -> None:
+        bite = min(timeout, self.bite) if timeout else timeout
+        super().drain_events(connection, timeout=bite, **options)
 
 
 def transport() -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Timetable(bootsteps.StartStopStep):
 
     def create(self, worker: Any) -> Any:
         # In memory: a timetable kept in a file would catch up on what was missed, and can be found broken.
-        beat = EmbeddedService(worker.app, thread=True, scheduler_cls=Scheduler)
+        beat: Any = EmbeddedService(worker.app, thread=True, scheduler_cls=Scheduler)
         # Told with the signal, it is gone when the worker's loop, up to two seconds later, asks it to stop.
         worker_shutting_down.connect(lambda **_: beat.service.stop(), weak=False)
         return beat

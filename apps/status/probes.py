@@ -20,6 +20,7 @@ REASON_LIMIT = 200
 CAUSES: dict[type[BaseException], str] = {
     ConnectionRefusedError: "nothing listens there: connection refused",
     socket.gaierror: "its name does not resolve",
+    httpx.ConnectTimeout: "no connection in time",
     ssl.SSLError: "the TLS handshake failed",
     httpx.RemoteProtocolError: "another program answers there, or it hung up: that was not HTTP",
     httpx.ReadError: "it hung up before it answered",
@@ -66,8 +67,10 @@ class NotIts(Exception):
 
 async def probe_all(services: Iterable[Service], *, timeout: float = TIMEOUT) -> list[Result]:
     """Every service asked concurrently; never raises for what a service does."""
+    # A TLS handshake that is cancelled from outside leaks its socket; ended by its own limit, it does not.
+    limits = httpx.Timeout(timeout, connect=timeout / 3)
     # trust_env: a proxy in the environment is for the way out, not for this machine.
-    async with httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=limits, follow_redirects=False, trust_env=False) as client:
         return await asyncio.gather(*(probe(client, service, timeout) for service in services))
 
 
@@ -75,7 +78,7 @@ async def probe(client: httpx.AsyncClient, service: Service, timeout: float) -> 
     try:
         async with asyncio.timeout(timeout):
             return await ask(client, service)
-    except TimeoutError:
+    except (TimeoutError, httpx.ReadTimeout):
         reason = f"no answer within {timeout:g} s"
     except NotIts as error:
         reason = str(error)

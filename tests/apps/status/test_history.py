@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,7 +78,7 @@ def test_the_hour_is_sixty_minutes_in_order_and_ends_with_the_present_one(now, f
     assert sum(run.minutes for run in runs) == 60
     assert runs[0].start == opening(now)
     assert runs[-1].end - MINUTE <= now < runs[-1].end
-    for one, after in zip(runs, runs[1:], strict=False):
+    for one, after in pairwise(runs):
         assert one.end == after.start
         assert one.state != after.state
 

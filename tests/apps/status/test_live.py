@@ -20,12 +20,14 @@ PING = b": ping\n\n"
 
 
 def status(sites: Role) -> httpx.Client:
-    return httpx.Client(base_url=sites.url, headers={"host": f"status.{sites.url.replace('127.0.0.1', 'opta.localhost')[7:]}"}, timeout=30)
+    host = sites.url.replace("http://127.0.0.1", "status.opta.localhost")
+    return httpx.Client(base_url=sites.url, headers={"host": host}, timeout=30)
 
 
 def poll(sites: Role) -> None:
     """One poll by the real task, in a process of its own."""
-    command = [sys.executable, "manage.py", "shell", "--verbosity=0", "-c", "from apps.status.tasks import poll; poll()"]
+    code = "from apps.status.tasks import poll; poll()"
+    command = [sys.executable, "manage.py", "shell", "--verbosity=0", "-c", code]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **sites.env}, check=True)
 
 

@@ -49,7 +49,7 @@ def test_all_online():
     assert "All 10 services are online" in shown
     assert shown.count('badge badge-ok">online') == 10
     assert shown.count("12 ms") == 10
-    assert "<div class=\"health-ok\">" in shown
+    assert '<div class="health-ok">' in shown
 
 
 def test_a_service_that_is_not_online_says_why():

@@ -2,9 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from django.utils import timezone
@@ -26,39 +24,29 @@ def nobody(settings) -> None:
     settings.LMX_URL = settings.DAEMON_URL = f"http://127.0.0.1:{free_port()}"
 
 
-class Daemon(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = b'{"status": "ok", "service": "opta-daemon"}'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        """Silent: the test reads rows, not this log."""
+def rows() -> dict[str, Check]:
+    return {check.service: check for check in Check.objects.all()}
 
 
-@pytest.fixture
-def daemon_url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Daemon)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_a_poll_writes_a_row_for_every_service(settings, daemon_url):
-    settings.DAEMON_URL = daemon_url
+def test_a_poll_writes_a_row_for_every_service():
     poll()
-    rows = {check.service: check for check in Check.objects.all()}
-    assert set(rows) == {service.slug for service in services()}
-    assert len({check.at for check in rows.values()}) == 1
-    assert rows["daemon"].state == State.ONLINE
-    assert rows["daemon"].latency_ms is not None
-    assert (rows["lmx"].state, rows["lmx"].latency_ms) == (State.OFFLINE, None)
-    assert rows["lmx"].reason == "nothing listens there: connection refused"
+    assert set(rows()) == {service.slug for service in services()}
+    assert len({check.at for check in rows().values()}) == 1
+    lmx = rows()["lmx"]
+    assert (lmx.state, lmx.latency_ms) == (State.OFFLINE, None)
+    assert lmx.reason == "nothing listens there: connection refused"
+
+
+def test_it_knows_the_daemon_and_lmx_when_it_meets_them(settings, start_daemon, lmx):
+    daemon = start_daemon(lmx_url=lmx.url)
+    settings.LMX_URL, settings.DAEMON_URL = lmx.url, daemon.url
+    poll()
+    assert [(rows()[slug].state, rows()[slug].reason) for slug in ("lmx", "daemon")] == [
+        (State.ONLINE, "")
+    ] * 2
+    settings.LMX_URL = daemon.url
+    poll()
+    assert Check.objects.filter(service="lmx").latest("at").state == State.OFFLINE
 
 
 def test_two_polls_at_once_do_no_harm():
