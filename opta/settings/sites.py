@@ -127,6 +127,8 @@ SESSION_COOKIE_NAME = "opta_session" if LOCAL else "__Secure-opta_session"
 CSRF_COOKIE_NAME = "opta_csrf" if LOCAL else "__Host-opta_csrf"
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not LOCAL
+# What balances the load asks from this side of the proxy.
+SECURE_REDIRECT_EXEMPT = [r"^api/health$"]
 # A client can write this header too: it is believed only where a proxy that overwrites it is said to stand.
 if env.flag("OPTA_BEHIND_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

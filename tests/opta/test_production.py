@@ -72,6 +72,10 @@ def test_plain_http_is_sent_to_https(production):
     assert (answer["status"], answer["Location"]) == (301, "https://help.optalocal.com/ports")
 
 
+def test_health_is_answered_on_this_side_of_the_proxy(production):
+    assert ask(production, "/api/health", headers={"host": "help.optalocal.com"})["status"] == 200
+
+
 def test_a_stranger_is_turned_away_and_not_redirected(production):
     answer = ask(production, "/", headers={"host": "evil.example"})
     assert answer["status"] == 404 and answer["X-Frame-Options"] == "DENY"
