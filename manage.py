@@ -11,9 +11,10 @@ LMX_COMMANDS = {"lmx", "make_tiny_model"}
 def main() -> None:
     from django.core.management import execute_from_command_line
 
-    lmx = len(sys.argv) > 1 and sys.argv[1] in LMX_COMMANDS
-    role = "opta.settings.lmx" if lmx else "opta.settings.sites"
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", role)
+    if len(sys.argv) > 1 and sys.argv[1] in LMX_COMMANDS:
+        # Whatever the process that starts LMX is itself: they run under no other role.
+        os.environ["DJANGO_SETTINGS_MODULE"] = "opta.settings.lmx"
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opta.settings.sites")
     execute_from_command_line(sys.argv)
 
 

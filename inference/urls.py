@@ -20,6 +20,6 @@ api.add_router("", admin.router)
 urlpatterns = [path("docs/<str:name>", asset), path("", api.urls)]
 
 
-async def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
     error = Refusal(f"There is no {request.path} here. See /docs.", status=404, code="not_found")
     return answer_error(request, error)

@@ -26,7 +26,11 @@ def middleware(get_response: Handler) -> Handler:
             check(request, request.scope["pool"].config)  # type: ignore[attr-defined]  # set by inference.api.front
         except Refusal as error:
             return answer_error(request, error)
-        return await get_response(request)
+        response = await get_response(request)
+        if response.status_code == 405:  # django-ninja's own, and not in our dialect
+            message = f"{request.path} does not take {request.method}."
+            return answer_error(request, Refusal(message, status=405, code="method_not_allowed"))
+        return response
 
     return checked
 

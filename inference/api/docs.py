@@ -6,12 +6,17 @@ from typing import Any
 
 import msgspec
 import ninja
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.openapi.docs import DocsBase
 
-ASSETS = Path(ninja.__file__).parent / "static" / "ninja"
-NAMES = {"swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-init.js", "favicon.svg"}
+FOLDER = Path(ninja.__file__).parent / "static" / "ninja"
+ASSETS = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui-init.js": "text/javascript",
+    "favicon.svg": "image/svg+xml",
+}
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 PAGE = """<!doctype html>
 <html lang="en">
@@ -36,10 +41,10 @@ class Docs(DocsBase):
         return answer
 
 
-def asset(request: HttpRequest, name: str) -> FileResponse:
-    if name not in NAMES:
+def asset(request: HttpRequest, name: str) -> HttpResponse:
+    if name not in ASSETS:
         raise Http404
-    return FileResponse((ASSETS / name).open("rb"))
+    return HttpResponse((FOLDER / name).read_bytes(), content_type=ASSETS[name])
 
 
 def responses(answer: type[msgspec.Struct], event: type[msgspec.Struct] | None = None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The ASGI entry of LMX: gives each request the pool, and holds its body to what is allowed."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -12,9 +12,9 @@ from inference.pool import Pool
 from opta.api import body_too_large
 
 Scope = dict[str, Any]
-Message = MutableMapping[str, Any]
+Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class Front:

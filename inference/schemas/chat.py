@@ -49,6 +49,13 @@ class Message(Strict):
         return content
 
 
+StopStrings = Annotated[
+    list[Annotated[str, Field(min_length=1)]],
+    BeforeValidator(listed, json_schema_input_type=str | list[str]),
+    Field(max_length=16),
+]
+
+
 class StreamOptions(Strict):
     include_usage: bool | None = None
 
@@ -63,11 +70,7 @@ class ChatRequest(Strict):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**64)
-    stop: Annotated[
-        list[Annotated[str, Field(min_length=1)]] | None,
-        BeforeValidator(listed, json_schema_input_type=str | list[str] | None),
-        Field(max_length=16),
-    ] = None
+    stop: StopStrings | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = None

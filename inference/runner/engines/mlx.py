@@ -128,7 +128,8 @@ class MlxEngine:
 
 
 def arrays(model: Any) -> list[mx.array]:
-    return [array for _, array in tree_flatten(model.parameters(), destination=[])]
+    named: Any = tree_flatten(model.parameters())
+    return [array for _, array in named]
 
 
 def on_cpu() -> bool:

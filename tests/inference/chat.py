@@ -1,0 +1,62 @@
+"""Asking LMX over HTTP, for the tests beside this file."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return {"messages": HELLO, "max_tokens": 12, "temperature": 0, **fields}
+
+
+def post(url: str, **fields: Any) -> httpx.Response:
+    return httpx.post(f"{url}/v1/chat/completions", json=body(**fields), timeout=60)
+
+
+def answer(url: str, **fields: Any) -> dict[str, Any]:
+    response = post(url, **fields)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def text(url: str, **fields: Any) -> str:
+    content: str = answer(url, **fields)["choices"][0]["message"]["content"]
+    return content
+
+
+@contextmanager
+def streaming(url: str, **fields: Any) -> Iterator[Iterator[dict[str, Any]]]:
+    """The chunks of one streamed answer as they come; leaving early hangs up."""
+    wanted = body(stream=True, **fields)
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=wanted, timeout=60) as response:
+        assert response.status_code == 200, response.read()
+        yield chunks(response)
+
+
+def chunks(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    for line in response.iter_lines():
+        if line.startswith("data: {"):
+            yield json.loads(line.removeprefix("data: "))
+
+
+def content(found: list[dict[str, Any]]) -> str:
+    deltas = [choice["delta"] for chunk in found for choice in chunk.get("choices", [])]
+    return "".join(delta.get("content", "") for delta in deltas)
+
+
+def runner(url: str) -> dict[str, Any]:
+    """The only runner, as `/admin/status` tells it."""
+    (found,) = httpx.get(f"{url}/admin/status", timeout=30).json()["runners"]
+    return dict(found)
+
+
+def idle(url: str) -> bool:
+    found = runner(url)
+    activity = found["activity"]
+    return found["in_flight"] == 0 and activity["prefilling"] == 0 and activity["decoding"] == 0

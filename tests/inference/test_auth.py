@@ -1,0 +1,42 @@
+"""Who may ask: LMX's own names, and pages that are not a stranger's."""
+
+import httpx
+import pytest
+
+from inference.api.auth import known
+from inference.config import Config
+from tests.processes import Role
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "127.0.0.1:80", "[::1]:1234"])
+def test_loopback_may_be_called_by_its_names(lmx: Role, host: str):
+    assert httpx.get(f"{lmx.url}/v1/models", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.1.5", "localhost.", ""])
+def test_a_name_that_was_rebound_is_refused(lmx: Role, host: str):
+    response = httpx.get(f"{lmx.url}/v1/models", headers={"Host": host})
+    assert response.status_code == 403
+    assert response.json()["error"]["code"] == "host_refused"
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://", ""]
+)
+def test_a_strangers_page_is_refused(lmx: Role, origin: str):
+    response = httpx.post(f"{lmx.url}/v1/chat/completions", headers={"Origin": origin}, content=b"{}")
+    assert response.status_code == 403
+    assert response.json()["error"]["code"] == "origin_refused"
+
+
+def test_a_page_of_this_machine_is_let_in(lmx: Role):
+    assert httpx.get(f"{lmx.url}/v1/models", headers={"Origin": "http://localhost:3000"}).status_code == 200
+
+
+def test_beyond_loopback_addresses_and_listed_names_are_known_and_others_are_not():
+    config = Config(models="/models", host="0.0.0.0", hosts="studio.lan, other.lan")  # noqa: S104
+    assert all(
+        known(name, config) for name in ("192.168.1.5", "fe80::1", "studio.lan", "other.lan", "localhost")
+    )
+    assert not known("evil.example", config)
+    assert not known("", config)

@@ -1,0 +1,98 @@
+"""What is refused: with which status, naming which field, and that LMX goes on serving."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.inference import chat
+from tests.processes import Role
+
+IMAGE = {"role": "user", "content": [{"type": "image_url"}]}
+USER = {"role": "user", "content": "hello"}
+REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
+    "empty prompt": ({"messages": [{"role": "user", "content": ""}]}, 400, "messages.0.content"),
+    "blank prompt": ({"messages": [USER, {"role": "user", "content": " \n"}]}, 400, "messages.1.content"),
+    "no messages": ({"messages": []}, 400, "messages"),
+    "messages of null": ({"messages": None}, 400, "messages"),
+    "unknown role": ({"messages": [{"role": "wizard", "content": "hi"}]}, 400, "messages.0.role"),
+    "no content": ({"messages": [{"role": "user"}]}, 400, "messages.0.content"),
+    "an image": (
+        {"messages": [IMAGE]},
+        400,
+        "messages.0.content",
+    ),
+    "unknown field of a message": ({"messages": [{**USER, "mood": "good"}]}, 400, "messages.0.mood"),
+    "unknown model": ({"model": "no/such"}, 404, "model"),
+    "a way out of the folder": ({"model": "../models/opta-tiny"}, 404, "model"),
+    "no tokens": ({"max_tokens": 0}, 400, "max_tokens"),
+    "fewer than no tokens": ({"max_tokens": -1}, 400, "max_tokens"),
+    "a number as text": ({"max_tokens": "12"}, 400, "max_tokens"),
+    "two limits": ({"max_completion_tokens": 5}, 400, "max_tokens"),
+    "too hot": ({"temperature": 2.5}, 400, "temperature"),
+    "no probability": ({"top_p": 0}, 400, "top_p"),
+    "an empty stop": ({"stop": [""]}, 400, "stop.0"),
+    "two choices": ({"n": 2}, 400, "n"),
+    "stream options without a stream": ({"stream_options": {"include_usage": True}}, 400, "stream_options"),
+    "a field of another server": ({"top_k": 5}, 400, "top_k"),
+    "tools": ({"tools": []}, 400, "tools"),
+    "longer than the context": ({"messages": [{"role": "user", "content": "word " * 9000}]}, 400, "messages"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_it_is_refused_by_the_name_of_the_field(lmx: Role, case: str):
+    fields, status, field = REFUSED[case]
+    for stream in (False, True):
+        if stream and "stream_options" in fields:
+            continue
+        response = chat.post(lmx.url, **fields, stream=stream)
+        error = response.json()["error"]
+        assert (response.status_code, error["param"]) == (status, field)
+        assert error["type"] == "invalid_request_error"
+        assert error["message"]
+        assert error["code"]
+
+
+def test_a_prompt_beyond_the_context_is_told_both_numbers(lmx: Role):
+    error = chat.post(lmx.url, messages=[{"role": "user", "content": "word " * 9000}]).json()["error"]
+    assert error["code"] == "context_length_exceeded"
+    assert "9013 tokens" in error["message"]
+    assert "8192" in error["message"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not json", b"[]", b'"text"', b"\xff\xfe", b'{"messages": '])
+def test_a_body_that_is_no_json_object_is_a_400(lmx: Role, content: bytes):
+    response = httpx.post(f"{lmx.url}/v1/chat/completions", content=content)
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_body_over_ten_megabytes_is_a_413(lmx: Role):
+    large = b" " * (10 * 1024 * 1024 + 1)
+    announced = httpx.post(f"{lmx.url}/v1/chat/completions", content=large)
+    unannounced = httpx.post(f"{lmx.url}/v1/chat/completions", content=iter([large[:6_000_000]] * 2))
+    for response in (announced, unannounced):
+        assert response.status_code == 413
+        assert response.json()["error"]["code"] == "body_too_large"
+
+
+def test_refusals_leave_the_running_answers_alone(lmx: Role):
+    expected = chat.text(lmx.url, max_tokens=60)
+    with chat.streaming(lmx.url, max_tokens=60) as chunks:
+        found = [next(chunks)]
+        for fields, status, _ in REFUSED.values():
+            assert chat.post(lmx.url, **fields).status_code == status
+        found += chunks
+    assert chat.content(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [("GET", "/v1/chat/completions", 405, "method_not_allowed"), ("GET", "/v1/nowhere", 404, "not_found")],
+)
+def test_a_wrong_address_is_told_in_the_same_dialect(
+    lmx: Role, method: str, path: str, status: int, code: str
+):
+    response = httpx.request(method, lmx.url + path)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
