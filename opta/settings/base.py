@@ -1,5 +1,7 @@
 """What every role has in common: the domain, the language, the clock and the log."""
 
+import logging
+
 from opta import env
 
 DOMAIN = env.text("OPTA_DOMAIN", "opta.localhost")
@@ -19,13 +21,20 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 # The dotted name of this role's WebSocket application; empty where it has none.
 WEBSOCKETS = ""
 
+
+def is_news(record: logging.LogRecord) -> bool:
+    """A 503 is what a health check says to whoever asked; it is no error of the server that says it."""
+    return getattr(record, "status_code", 0) != 503
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s", "datefmt": "%H:%M:%S"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"news": {"()": "django.utils.log.CallbackFilter", "callback": is_news}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["news"]}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         # Django's own handlers would print each line twice; its request log is noise beside the error pages.
