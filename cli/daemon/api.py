@@ -1,12 +1,14 @@
 """HTTP v3: sessions, their turns, and their events as pages and as a stream."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
+from http import HTTPStatus
 from time import monotonic
 from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.decorators import async_only_middleware
 from ninja import Query
 from ninja.renderers import BaseRenderer
 from ninja.responses import Status
@@ -39,6 +41,22 @@ PING_SECONDS = 15.0
 
 def answer_problem(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     return HttpResponse(problem(refusal), status=refusal.status, content_type="application/problem+json")
+
+
+@async_only_middleware
+def say_not_allowed(get_response: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> Any:
+    """ninja answers a wrong method in plain text; here it is a problem like any other."""
+
+    async def middleware(request: HttpRequest) -> HttpResponse:
+        response = await get_response(request)
+        if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+            return response
+        message = f"{request.path} takes {response['Allow']}, not {request.method}."
+        answer = answer_problem(request, Refusal(message, status=405, code="method_not_allowed"))
+        answer["Allow"] = response["Allow"]
+        return answer
+
+    return middleware
 
 
 class Renderer(BaseRenderer):

@@ -32,7 +32,7 @@ log = logging.getLogger("opta.daemon")
 SPARE_PORTS = range(10000, 10021)
 # A client that asks whether a daemon is there holds the lock for an instant; this long is no client.
 LOCK_SECONDS = 0.5
-# For connections to close once every stream has ended.
+# Every stream has ended by then: for its last bytes to be sent, and for its connection to close.
 CLOSE_SECONDS = 1
 
 
@@ -45,6 +45,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self.hub.stop()
+        if self.server_state.tasks:  # streams on their way to their end
+            await asyncio.wait(self.server_state.tasks, timeout=CLOSE_SECONDS)
         await super().shutdown(sockets)
 
 

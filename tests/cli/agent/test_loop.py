@@ -1,0 +1,213 @@
+"""The agent loop, driven by a scripted model and a small table of plain functions."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from cli.agent import loop
+from cli.agent.loop import run
+from cli.protocol.events import (
+    AnyBody,
+    TextDelta,
+    TextDone,
+    ToolDone,
+    ToolStarted,
+    TurnDone,
+    Usage,
+)
+from cli.protocol.failures import Failure
+from cli.protocol.messages import Finish, Message, Piece, ToolCall
+
+ASKED = [Message(role="user", content="go")]
+
+
+class Model:
+    """Gives its answers one after the other, and keeps what it was asked."""
+
+    def __init__(self, *answers: Sequence[Piece]) -> None:
+        self.answers = list(answers)
+        self.asked: list[list[Message]] = []
+        self.tools: Sequence[dict[str, Any]] = ()
+        self.closed = False
+
+    async def chat(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
+    ) -> AsyncGenerator[Piece, None]:
+        self.asked.append(list(messages))
+        self.tools = tools
+        try:
+            for piece in self.answers.pop(0):
+                yield piece
+                await asyncio.sleep(0)
+        finally:
+            self.closed = True
+
+
+def add(a: int, b: int = 1) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+async def shout(words: str) -> str:
+    """Say it loudly."""
+    return words.upper()
+
+
+def fail() -> None:
+    raise ValueError("no luck")
+
+
+TOOLS = {"add": add, "shout": shout, "fail": fail}
+
+
+def wants(id: str, name: str, arguments: str = "{}") -> ToolCall:
+    return ToolCall(id=id, name=name, arguments=arguments)
+
+
+async def yes(call: ToolCall) -> bool:
+    return True
+
+
+async def played(model: Model, **options: Any) -> list[AnyBody]:
+    given = {"tools": TOOLS, "allow": yes, **options}
+    return [body async for body in run(ASKED, chat=model.chat, **given)]
+
+
+async def test_an_answer_without_tools_is_one_round():
+    usage = Usage(prompt_tokens=3, completion_tokens=2, cached_tokens=1)
+    model = Model(["Hel", "lo.", Finish(reason="length", usage=usage)])
+    *bodies, done = await played(model)
+    assert bodies == [TextDelta(text="Hel"), TextDelta(text="lo."), TextDone(text="Hello.")]
+    assert isinstance(done, TurnDone)
+    assert (done.text, done.finish_reason, done.usage) == ("Hello.", "length", usage)
+    assert done.seconds >= 0
+
+
+async def test_a_silent_answer_is_an_answer():
+    *bodies, done = await played(Model([Finish(reason="stop")]))
+    assert (bodies, done.text) == ([TextDone(text="")], "")
+
+
+async def test_it_runs_tools_and_asks_again_until_none_is_called():
+    count = Finish(reason="tool_calls", usage=Usage(prompt_tokens=1, completion_tokens=1))
+    model = Model(
+        ["Let me see.", wants("1", "add", '{"a": 2, "b": 3}'), wants("2", "shout", '{"words":"hi"}'), count],
+        [wants("3", "add", '{"a": 5}'), count],
+        ["6", count],
+    )
+    bodies = await played(model)
+    assert [body.type for body in bodies] == [
+        "text.delta", "text.done", "tool.started", "tool.started", "tool.done", "tool.done",
+        "tool.started", "tool.done",
+        "text.delta", "text.done", "turn.done",
+    ]  # fmt: skip
+    assert [(b.call, b.ok, b.result) for b in bodies if isinstance(b, ToolDone)] == [
+        ("1", True, "5"), ("2", True, "HI"), ("3", True, "6"),
+    ]  # fmt: skip
+    assert bodies[-1].usage == Usage(prompt_tokens=3, completion_tokens=3)
+    assert [message.role for message in model.asked[2]] == [
+        "user", "assistant", "tool", "tool", "assistant", "tool",
+    ]  # fmt: skip
+    assert all(later[: len(earlier)] == earlier for earlier, later in pairwise(model.asked))
+
+
+async def test_tools_run_at_once_and_answer_in_the_order_of_the_calls():
+    second_ran = asyncio.Event()
+
+    async def first() -> str:
+        await second_ran.wait()
+        return "first"
+
+    async def second() -> str:
+        second_ran.set()
+        return "second"
+
+    model = Model([wants("1", "first"), wants("2", "second")], ["done"])
+    bodies = await played(model, tools={"first": first, "second": second})
+    assert [body.result for body in bodies if isinstance(body, ToolDone)] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (wants("1", "delete"), "There is no tool 'delete'. There are: add, shout, fail."),
+        (wants("1", "add", "{nonsense"), "Wrong arguments"),
+        (wants("1", "add", "[1]"), "Wrong arguments"),
+        (wants("1", "add", '{"a": "two"}'), "a\n"),
+        (wants("1", "add", '{"a": 1, "c": 2}'), "c\n"),
+        (wants("1", "add", "{}"), "a\n"),
+        (wants("1", "fail"), "ValueError: no luck"),
+    ],
+)
+async def test_what_goes_wrong_is_told_to_the_model(call: ToolCall, said: str):
+    model = Model([call], ["I see."])
+    bodies = await played(model)
+    (result,) = (body for body in bodies if isinstance(body, ToolDone))
+    assert not result.ok
+    assert said in result.result
+    assert model.asked[1][-1] == Message(role="tool", content=result.result, call="1")
+    assert bodies[-1].text == "I see."
+
+
+async def test_a_call_that_is_not_allowed_does_not_run():
+    ran = []
+
+    def tool() -> None:
+        ran.append(1)
+
+    async def no(call: ToolCall) -> bool:
+        return False
+
+    bodies = await played(Model([wants("1", "tool")], ["ok"]), tools={"tool": tool}, allow=no)
+    (result,) = (body for body in bodies if isinstance(body, ToolDone))
+    assert (result.ok, ran) == (False, [])
+
+
+async def test_a_tool_is_described_by_its_signature_and_docstring():
+    model = Model(["ok"])
+    await played(model)
+    about = model.tools[0]["function"]
+    assert (about["name"], about["description"]) == ("add", "Add two numbers.")
+    assert about["parameters"]["required"] == ["a"]
+    assert about["parameters"]["properties"]["b"] == {"default": 1, "title": "B", "type": "integer"}
+
+
+async def test_closing_it_closes_the_model():
+    model = Model(["a", "b", "c"])
+    async with aclosing(run(ASKED, chat=model.chat, tools={}, allow=yes)) as bodies:
+        assert await anext(bodies) == TextDelta(text="a")
+    assert model.closed
+
+
+async def test_closing_it_stops_its_tools():
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    task = asyncio.create_task(played(Model([wants("1", "endless")]), tools={"endless": endless}))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stopped.is_set()
+
+
+async def test_a_model_that_goes_in_circles_is_stopped():
+    model = Model(*([[wants("1", "add", '{"a": 1}')]] * loop.ROUNDS))
+    with pytest.raises(Failure) as caught:
+        await played(model)
+    assert caught.value.code == "too_many_rounds"
+
+
+async def test_calls_are_announced_before_they_run():
+    bodies = await played(Model([wants("1", "add", '{"a": 1}')], ["2"]))
+    assert bodies[0] == ToolStarted(call="1", name="add", arguments={"a": 1})
