@@ -19,10 +19,11 @@ from cli.commands import sessions
 from cli.commands.keyboard import ask, silent
 from cli.commands.markdown import LiveMarkdown
 from cli.commands.models import listing
-from cli.commands.turns import FOLDER, Prose, cancelling, failure, open_session
+from cli.commands.turns import FOLDER, Prose, Text, cancelling, failure, open_session
 from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,
+    Event,
     ToolStarted,
     TurnCancelled,
     TurnDone,
@@ -97,20 +98,21 @@ class Chat:
         turn = new_id()
         with cancelling(partial(self.daemon.cancel, self.session, turn)), silent():
             view = self.daemon.submit(self.session, text, turn=turn, model=self.model)
-            bodies = (event.event for event in self.daemon.follow(self.session, view))
-            ending = self.stream(bodies) if self.console.is_terminal else self.copy(bodies)
+            events = self.daemon.follow(self.session, view)
+            ending = self.stream(events) if self.console.is_terminal else self.copy(events)
         self.end(ending)
 
-    def copy(self, bodies: Iterator[AnyBody]) -> AnyBody:
+    def copy(self, events: Iterator[Event]) -> AnyBody:
         """The answer as plain text, for a pipe. Returns the turn's last event, as `stream` does."""
-        prose = Prose()
-        for body in bodies:
-            self.console.out(prose.feed(body), end="")
-        self.console.out()
-        return body
+        text = Text()
+        for event in events:
+            text.show(event)
+        text.close()
+        return event.event
 
-    def stream(self, bodies: Iterator[AnyBody]) -> AnyBody:
+    def stream(self, events: Iterator[Event]) -> AnyBody:
         """The answer as Markdown, drawn as it comes."""
+        bodies = (event.event for event in events)
         first = self.wait(bodies)
         prose = Prose()
         with LiveMarkdown(self.console) as page:

@@ -11,9 +11,9 @@ import click
 
 from cli.clients import launcher
 from cli.clients.daemon import Daemon, new_id
-from cli.commands.turns import FOLDER, Prose, cancelling, failure, open_session
-from cli.output import EXIT_TABLE, Exit, Failure, note, safe
-from cli.protocol.events import VERSION, Event, ToolStarted, TurnCancelled, TurnDone, TurnFailed
+from cli.commands.turns import FOLDER, Text, cancelling, failure, open_session
+from cli.output import EXIT_TABLE, Exit, Failure
+from cli.protocol.events import VERSION, Event, TurnCancelled, TurnFailed
 
 
 @click.command("do", epilog=EXIT_TABLE)
@@ -68,32 +68,6 @@ def compose(prompt: str, context: str) -> str:
     if not prompt or not context.strip():
         return prompt or context
     return f"{prompt}\n\n<stdin>\n{context}\n</stdin>"
-
-
-class Text:
-    """The answer as it comes; on a terminal without the characters that would drive it."""
-
-    def __init__(self) -> None:
-        self.prose = Prose()
-        self.written = ""
-
-    def show(self, event: Event) -> None:
-        if isinstance(event.event, ToolStarted):
-            note(f"· {event.event.name} {json.dumps(event.event.arguments, ensure_ascii=False)}")
-        self.write(self.prose.feed(event.event))
-        if isinstance(event.event, TurnDone) and event.event.finish_reason == "length":
-            note("The answer stops at the limit of tokens.")
-
-    def write(self, text: str) -> None:
-        if text:
-            sys.stdout.write(safe(text) if sys.stdout.isatty() else text)
-            sys.stdout.flush()
-            self.written = text
-
-    def close(self) -> None:
-        """A shell's prompt belongs on a line of its own."""
-        if self.written and not self.written.endswith("\n"):
-            self.write("\n")
 
 
 class Lines:

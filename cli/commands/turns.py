@@ -1,7 +1,9 @@
 """A turn as a command runs it: its text as it grows, Ctrl-C, and the exit code of its end."""
 
 import contextlib
+import json
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +13,8 @@ import click
 
 from cli import config
 from cli.clients.daemon import Daemon
-from cli.output import Exit, Failure
-from cli.protocol.events import AnyBody, TextDelta, TextDone, TurnFailed
+from cli.output import Exit, Failure, note, safe
+from cli.protocol.events import AnyBody, Event, TextDelta, TextDone, ToolStarted, TurnDone, TurnFailed
 
 # What a reason of `turn.failed` means to a script.
 CODES = {"lmx_unreachable": Exit.LMX_UNREACHABLE, "model_not_found": Exit.NO_MODEL}
@@ -40,6 +42,32 @@ class Prose:
             self.messages += 1
             return gap + missing
         return ""
+
+
+class Text:
+    """The answer as it comes; on a terminal without the characters that would drive it."""
+
+    def __init__(self) -> None:
+        self.prose = Prose()
+        self.written = ""
+
+    def show(self, event: Event) -> None:
+        if isinstance(event.event, ToolStarted):
+            note(f"· {event.event.name} {json.dumps(event.event.arguments, ensure_ascii=False)}")
+        self.write(self.prose.feed(event.event))
+        if isinstance(event.event, TurnDone) and event.event.finish_reason == "length":
+            note("The answer stops at the limit of tokens.")
+
+    def write(self, text: str) -> None:
+        if text:
+            sys.stdout.write(safe(text) if sys.stdout.isatty() else text)
+            sys.stdout.flush()
+            self.written = text
+
+    def close(self) -> None:
+        """A shell's prompt belongs on a line of its own."""
+        if self.written and not self.written.endswith("\n"):
+            self.write("\n")
 
 
 @contextlib.contextmanager

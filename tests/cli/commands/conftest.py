@@ -1,4 +1,4 @@
-"""The `opta` command as a shell runs it: a process with a home of its own, a real daemon and model behind it."""
+"""The `opta` command as a shell runs it: a process, a home of its own, a real daemon and model behind it."""
 
 import json
 import os

@@ -6,8 +6,6 @@ import signal
 import subprocess
 from typing import Any
 
-from tests.processes import wait_until
-
 
 def events(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
@@ -24,6 +22,12 @@ def wait_for(process: "subprocess.Popen[bytes]", kind: str) -> dict[str, Any]:
         if line["event"]["type"] == kind:
             return line
     raise AssertionError(f"no {kind}: {process.stderr.read()!r}")
+
+
+def rest(process: "subprocess.Popen[bytes]") -> tuple[list[dict[str, Any]], bytes]:
+    """The lines that are still to come, to the end, and what was said on standard error."""
+    with process:
+        return events(process.stdout.read().decode()), process.stderr.read()
 
 
 def test_the_answer_alone_is_on_standard_output(opta):
@@ -117,9 +121,9 @@ def test_ctrl_c_cancels_the_turn_in_the_daemon(patient):
     process = patient.start("do", "--json", "hi")
     wait_for(process, "text.delta")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
+    lines, err = rest(process)
     assert (process.returncode, err) == (130, b"")
-    assert kinds(events(out.decode()))[-1] == "turn.cancelled"
+    assert kinds(lines)[-1] == "turn.cancelled"
 
 
 def test_a_reader_that_goes_away_cancels_the_turn_quietly(patient):
@@ -137,9 +141,9 @@ def test_a_daemon_that_dies_is_started_again_and_the_turn_told_as_failed(patient
     process = patient.start("do", "--json", "hi")
     wait_for(process, "text.delta")
     os.kill(patient.json("daemon", "status")["pid"], signal.SIGKILL)
-    out, err = process.communicate()
+    lines, err = rest(process)
     assert process.returncode == 1
-    assert kinds(events(out.decode()))[-1] == "turn.failed"
+    assert kinds(lines)[-1] == "turn.failed"
     assert b"daemon died" in err
 
 
@@ -147,9 +151,8 @@ def test_nothing_is_lost_when_the_daemon_stops_in_the_middle(patient):
     process = patient.start("do", "--json", "hi")
     first = wait_for(process, "text.delta")
     patient("daemon", "stop")
-    lines = [first, *events(process.communicate()[0].decode())]
+    lines = [first, *rest(process)[0]]
     said = "".join(line["event"]["text"] for line in lines if line["event"]["type"] == "text.delta")
     stored = patient.json("sessions", "show", first["session"])["messages"]
     assert lines[-1]["event"]["code"] == "daemon_stopped"
     assert stored[-1]["content"] == said
-    wait_until(lambda: patient("daemon", "status").returncode == 0, "the daemon to run again")
