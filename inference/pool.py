@@ -40,6 +40,8 @@ class Runner:
         self.ids = itertools.count(1)
         self.answers: dict[int, asyncio.Queue[Event | Refusal]] = {}
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        # Answers that clients wait for.
+        self.in_flight = 0
         # Why it takes no more requests; None while it does.
         self.over: Refusal | None = None
         self.tasks = [asyncio.create_task(self.read()), asyncio.create_task(self.relay_log())]
@@ -206,9 +208,13 @@ class Pool:
     async def generate(self, model: Model, wanted: Generate) -> AsyncGenerator[Event]:
         """The events of one answer; closing it early cancels the answer. Raises Refusal."""
         runner = await self.get(model)
-        async with aclosing(runner.ask(wanted)) as events:
-            async for event in events:
-                yield event
+        runner.in_flight += 1
+        try:
+            async with aclosing(runner.ask(wanted)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            runner.in_flight -= 1
 
     async def close(self) -> None:
         """End every answer in flight with a reason, and every runner."""

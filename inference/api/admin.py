@@ -46,10 +46,9 @@ async def status(request: HttpRequest) -> HttpResponse:
 
 
 async def inspect(runner: Runner) -> RunnerStatus:
-    in_flight = len(runner.answers)
     activity = await ask(runner)
     advice = OPENBLAS_ADVICE if activity and activity.blas == "reference" else None
-    return RunnerStatus(runner.model.id, runner.process.pid, in_flight, activity, advice)
+    return RunnerStatus(runner.model.id, runner.process.pid, runner.in_flight, activity, advice)
 
 
 async def ask(runner: Runner) -> Activity | None:

@@ -46,6 +46,8 @@ class Session:
         self.writer = writer
         self.folder, self.context, self.cache_bytes = folder, context, cache_bytes
         self.loop = asyncio.get_running_loop()
+        # An answer whose tokens got lost would never end: better that the process does.
+        self.loop.set_exception_handler(self.lost)
         self.answers: dict[int, Answer] = {}
         # Requests whose prompt is not tokens yet; one thread, so that a long one holds up nobody's answer.
         self.beginning: dict[int, asyncio.Task[None]] = {}
@@ -73,6 +75,9 @@ class Session:
         self.send(Failed(0, f"{type(error).__name__}: {error}", "model_failed"))
         self.writer.close()
 
+    def lost(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.fail(context.get("exception") or RuntimeError(context["message"]))
+
     def handle(self, command: Command) -> None:
         match command:
             case Generate():
@@ -88,6 +93,11 @@ class Session:
             tokens = await self.loop.run_in_executor(self.tokenising, self.prompts.tokens, wanted.messages)
         except RunnerRefused as error:
             self.send(Failed(wanted.id, error.message, error.code, error.status, error.field))
+            return
+        except Exception as error:  # templates and tokenizers are the model's own, and may raise anything
+            traceback.print_exception(error)
+            message = f"The model's tokenizer failed on these messages: {type(error).__name__}: {error}"
+            self.send(Failed(wanted.id, message, "tokenizer_failed", field="messages"))
             return
         finally:
             self.beginning.pop(wanted.id, None)

@@ -14,7 +14,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.generate import BatchGenerator
-from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
+from mlx_lm.models.cache import KVCache, make_prompt_cache
 from mlx_lm.utils import load_model
 
 from inference.request import Activity
@@ -55,8 +55,8 @@ class MlxEngine:
         )
         self.sequences: dict[int, Sequence] = {}
         self.prefixes = PrefixCache(cache_bytes)
-        # Recurrent and sliding-window caches cannot be cut back to where a prompt ended.
-        self.trimmable = can_trim_prompt_cache(make_prompt_cache(self.model))
+        # Recurrent state and a full sliding window cannot be cut back to where a prompt ended.
+        self.trimmable = all(isinstance(cache, KVCache) for cache in make_prompt_cache(self.model))
 
     @property
     def activity(self) -> Activity:
