@@ -6,7 +6,7 @@ import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from asgiref.sync import sync_to_async
+from django.db import connection
 from django.template.loader import render_to_string
 from django.utils import timezone
 
@@ -35,6 +35,14 @@ def board() -> Board:
     return Board(summary, version, html)
 
 
+def board_for_all() -> Board:
+    """The board, read in a thread of no request: nobody else would close its connection."""
+    try:
+        return board()
+    finally:
+        connection.close()
+
+
 class Reader:
     """Waits for PERIOD and reads the board, once for all who ask meanwhile; nobody asks, nobody reads."""
 
@@ -49,7 +57,7 @@ class Reader:
 
     async def read(self) -> Board:
         await asyncio.sleep(PERIOD)
-        return await sync_to_async(board)()
+        return await asyncio.to_thread(board_for_all)
 
 
 async def frames(reader: Reader, seen: int | None, *, lifetime: float = LIFETIME) -> AsyncIterator[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from asgiref.sync import sync_to_async
+from django.db import connection
 from django.utils import timezone
 
 from apps.status.live import Reader, frames
@@ -41,7 +41,7 @@ def board(lines: Iterator[str]) -> str:
 
 def test_a_new_row_reaches_the_page_that_is_open(start_sites: Callable[..., Role]):
     nobody = f"http://127.0.0.1:{free_port()}"
-    sites = start_sites(OPTA_LMX_URL=nobody, OPTA_DAEMON_URL=nobody)
+    sites = start_sites(DATABASE_URL="", OPTA_LMX_URL=nobody, OPTA_DAEMON_URL=nobody)
     with status(sites) as client:
         shown = client.get("/").text
         assert "No check yet" in shown
@@ -57,8 +57,12 @@ def test_a_new_row_reaches_the_page_that_is_open(start_sites: Callable[..., Role
     assert "nothing listens there: connection refused" in heard
 
 
-async def measured(*found: Result) -> None:
-    await sync_to_async(record)(list(found), timezone.now())
+async def measured(found: Result) -> None:
+    def write() -> None:
+        record([found], timezone.now())
+        connection.close()
+
+    await asyncio.to_thread(write)
 
 
 @pytest.mark.django_db(transaction=True)
