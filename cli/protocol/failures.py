@@ -9,6 +9,7 @@ HINTS = {
     "model_not_found": "`opta models` lists the models there are.",
     "model_load_failed": "The log of LMX says why the model did not load.",
     "context_length_exceeded": "Start a new session (`/new`), or choose a model with a longer context.",
+    "shutting_down": "Start LMX again with `opta serve`, and send the turn again.",
     "upstream_refused": "Change what the message names and send the turn again.",
     "upstream_error": "Send the turn again; if it fails again, the log of LMX says why.",
     "upstream_truncated": "See whether LMX still runs (`opta status`), and send the turn again.",
