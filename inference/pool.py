@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 OPENBLAS_ADVICE = (
     "install OpenBLAS (Debian: libopenblas0-pthread) and start LMX again, to compute several times faster"
 )
-# Seconds a runner has to end when it is told to, and to answer an Inspect between two steps.
+# Seconds a runner has to end when it is told to.
 PATIENCE = 2.0
 
 

@@ -6,6 +6,7 @@ thread that made it: MLX's streams are thread-local.
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ class MlxEngine:
         if on_cpu() and widenable(self.model, config):
             self.model.set_dtype(mx.float32)
         mx.eval(self.model.parameters())
+        self.dtype = precision(self.model, config)
         self.generator = BatchGenerator(
             self.model,
             stop_tokens=[[token] for token in ends],
@@ -62,7 +64,7 @@ class MlxEngine:
     def activity(self) -> Activity:
         return Activity(
             device="cpu" if on_cpu() else "gpu",
-            dtype=dtype_name(self.model),
+            dtype=self.dtype,
             blas=blas(),
             prefilling=sum(not sequence.decoding for sequence in self.sequences.values()),
             decoding=sum(sequence.decoding for sequence in self.sequences.values()),
@@ -153,13 +155,14 @@ def free_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def dtype_name(model: Any) -> str:
-    """The dtype of most weights, such as float32; quantized weights are packed in uint32."""
-    sizes: dict[str, int] = {}
+def precision(model: Any, config: dict[str, Any]) -> str:
+    """How the weights are held: the dtype of most of them, or the bits they were quantized to."""
+    if bits := config.get("quantization", {}).get("bits"):
+        return f"{bits}-bit"
+    sizes: Counter[str] = Counter()
     for array in arrays(model):
-        name = str(array.dtype).removeprefix("mlx.core.")
-        sizes[name] = sizes.get(name, 0) + array.nbytes
-    return max(sizes, key=lambda name: sizes[name])
+        sizes[str(array.dtype).removeprefix("mlx.core.")] += array.nbytes
+    return sizes.most_common(1)[0][0]
 
 
 def blas() -> str:
