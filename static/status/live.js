@@ -18,15 +18,23 @@
   };
   const headline = () => document.getElementById("headline").textContent;
 
-  const stream = new EventSource(board.dataset.live);
-  stream.addEventListener("open", () => { connection.textContent = "Live: new results appear by themselves."; });
-  stream.addEventListener("error", () => { connection.textContent = "The connection is lost; trying again."; });
-  stream.addEventListener("board", (event) => {
+  const show = (event) => {
     const before = headline();
     board.innerHTML = event.data; // our own template's output, escaped there
     age();
     // Read aloud only what changed, not every half minute the same.
     if (headline() !== before) said.textContent = headline();
-  });
+  };
+  const connect = () => {
+    const stream = new EventSource(board.dataset.live);
+    stream.addEventListener("board", show);
+    stream.addEventListener("open", () => { connection.textContent = "Live: new results appear by themselves."; });
+    stream.addEventListener("error", () => {
+      connection.textContent = "The connection is lost; trying again.";
+      // The browser tries again by itself after a broken connection, but not after an answer such as 502.
+      if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 5000);
+    });
+  };
+  connect();
   setInterval(age, 1000);
 }

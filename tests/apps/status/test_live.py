@@ -1,9 +1,6 @@
 """The stream: a new row reaches every viewer, at the price of one reading."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -14,7 +11,8 @@ from django.utils import timezone
 from apps.status.live import Reader, frames
 from apps.status.models import record
 from apps.status.probes import Result, State
-from tests.processes import ROOT, Role, free_port
+from tests.apps.status.polling import nobody, poll
+from tests.processes import Role
 
 PING = b": ping\n\n"
 
@@ -22,13 +20,6 @@ PING = b": ping\n\n"
 def status(sites: Role) -> httpx.Client:
     host = sites.url.replace("http://127.0.0.1", "status.opta.localhost")
     return httpx.Client(base_url=sites.url, headers={"host": host}, timeout=30)
-
-
-def poll(sites: Role) -> None:
-    """One poll by the real task, in a process of its own."""
-    code = "from apps.status.tasks import poll; poll()"
-    command = [sys.executable, "manage.py", "shell", "--verbosity=0", "-c", code]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, **sites.env}, check=True)
 
 
 def board(lines: Iterator[str]) -> str:
@@ -40,8 +31,7 @@ def board(lines: Iterator[str]) -> str:
 
 
 def test_a_new_row_reaches_the_page_that_is_open(start_sites: Callable[..., Role]):
-    nobody = f"http://127.0.0.1:{free_port()}"
-    sites = start_sites(DATABASE_URL="", OPTA_LMX_URL=nobody, OPTA_DAEMON_URL=nobody)
+    sites = start_sites(**nobody())
     with status(sites) as client:
         shown = client.get("/").text
         assert "No check yet" in shown
