@@ -117,7 +117,7 @@ async def submit_turn(request: HttpRequest, id: str, body: TurnSubmit) -> Status
 @api.post("sessions/{id}/cancel", response=TurnsCancelled)
 async def cancel_turns(request: HttpRequest, id: str, body: TurnCancel) -> TurnsCancelled:
     here = hub.of(request)
-    await here.logs.of(id).newer(0)  # raises for an unknown session
+    await here.logs.of(id).load()  # raises for an unknown session
     return TurnsCancelled(turns=await here.turns.cancel(id, body.turn))
 
 
@@ -138,7 +138,7 @@ async def stream_events(request: HttpRequest, id: str, after: After = 0) -> Stre
     """Every event above `after` (or Last-Event-ID, when a client resumes), and each new one as it comes."""
     log = hub.of(request).logs.of(id)
     start = last_event_id(request) or after
-    await log.newer(start)  # raises for an unknown session, while there is still a status to say it with
+    await log.load()  # raises for an unknown session, while there is still a status to say it with
     return sse.response(sse.pinged(frames(log, start), PING_SECONDS))
 
 

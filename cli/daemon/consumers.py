@@ -6,12 +6,13 @@ from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
+from cli.daemon.errors import UnknownSession
 from cli.daemon.hub import Hub
 from cli.daemon.log import Log
 from opta.errors import Refusal
 
-# Closing codes of ours: 4000 and HTTP's status. 1003 and 1001 are the protocol's own.
-BAD_QUERY, NOT_FOUND, GOING_AWAY, UNSUPPORTED = 4400, 4404, 1001, 1003
+# Closing codes: ours are 4000 and HTTP's status, the others are the protocol's own (RFC 6455, 7.4.1).
+BAD_QUERY, NOT_FOUND, GOING_AWAY, UNSUPPORTED, FAILED = 4400, 4404, 1001, 1003, 1011
 
 
 class SessionSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
@@ -30,16 +31,19 @@ class SessionSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels s
             return
         log = hub.logs.of(session)
         try:
-            await log.newer(int(after))
-        except Refusal as refusal:
-            await self.close(NOT_FOUND, refusal.message[:100])  # the protocol has room for 123 bytes
+            await log.load()
+        except UnknownSession:
+            await self.close(NOT_FOUND, "There is no such session.")
             return
         self.sender = asyncio.create_task(self.send_all(log, int(after)))
 
     async def send_all(self, log: Log, after: int) -> None:
-        async for event in log.follow(after):
-            await self.send(text_data=event.model_dump_json())
-        await self.close(GOING_AWAY, "The daemon is stopping.")
+        try:
+            async for event in log.follow(after):
+                await self.send(text_data=event.model_dump_json())
+            await self.close(GOING_AWAY, "The daemon is stopping.")
+        except Refusal:  # the rows cannot be read: the client may resume when they can
+            await self.close(FAILED, "The daemon's database failed; its log says how.")
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         await self.close(UNSUPPORTED, "This socket only sends: submit and cancel over HTTP.")

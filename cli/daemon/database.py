@@ -31,7 +31,7 @@ class Database:
             raise refusal(error) from error
 
     def close(self) -> None:
-        self.thread.submit(connection.close).result()
+        self.thread.submit(lambda: connection.close()).result()  # each thread has a connection of its own
         self.thread.shutdown()
 
 

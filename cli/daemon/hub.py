@@ -1,6 +1,7 @@
 """What one daemon owns, made once at its start; a request finds it in its scope."""
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,8 @@ from cli.config import Config
 from cli.daemon.database import Database
 from cli.daemon.log import Logs
 from cli.daemon.turns import Turns
+
+log = logging.getLogger(__name__)
 
 # Running turns get this long to end before their end is left to the next start.
 STOP_SECONDS = 2.5
@@ -38,6 +41,8 @@ class Hub:
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self.turns.stop()
+        except TimeoutError:
+            log.warning("turns did not end within %s s; the next start settles them", STOP_SECONDS)
         finally:
             self.logs.close()
             await self.lmx.close()

@@ -87,7 +87,7 @@ class Log:
 
     async def newer(self, after: int) -> Sequence[Event]:
         """Events above `after` that there are by now, or the first of them; none when there is none."""
-        await self._load()
+        await self.load()
         if after < self.floor:
             rows = await self.database(newer, self.session, after, self.floor, PAGE)
             if rows:
@@ -99,7 +99,8 @@ class Log:
         self.closed = True
         self._wake()
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
+        """Read where the session stands, once. Raises UnknownSession."""
         if self.floor >= 0:
             return
         found = await self.database(Session.objects.filter(id=self.session).values("reserved").first)
@@ -109,18 +110,23 @@ class Log:
             self.floor = self.seq = self.reserved = found["reserved"]
 
     async def _append(self, turn: str, body: AnyBody, change: Change | None) -> Event:
-        await self._load()
-        async with self.lock:
-            text, fresh = self.text, []
-            if text:
-                fresh.append(self._event(1, self.writer, TextDelta(text=text)))
-            fresh.append(self._event(len(fresh) + 1, turn, body))
-            await self._store(fresh, change)
-            self.text = self.text[len(text) :]
-            self._show(fresh)
-            self.stored = len(self.tail)
-            self._trim()
-        self._show_text()
+        await self.load()
+        try:
+            async with self.lock:
+                return await self._commit(turn, body, change)
+        finally:
+            self._show_text()
+
+    async def _commit(self, turn: str, body: AnyBody, change: Change | None) -> Event:
+        text, fresh = self.text, []
+        if text:
+            fresh.append(self._event(1, self.writer, TextDelta(text=text)))
+        fresh.append(self._event(len(fresh) + 1, turn, body))
+        await self._store(fresh, change)
+        self.text = self.text[len(text) :]  # what came meanwhile stays
+        self._show(fresh)
+        self.stored = len(self.tail)
+        self._trim()
         return fresh[-1]
 
     async def _store(self, fresh: list[Event], change: Change | None = None) -> None:

@@ -17,6 +17,7 @@ from typing import IO, cast
 
 import uvicorn
 from django.core.management import call_command
+from django.db import connection
 
 from cli import config
 from cli.daemon import settle
@@ -63,6 +64,7 @@ def run() -> int:
         call_command("migrate", verbosity=0)
         if ended := settle.settle():
             log.warning("%d turns of a daemon that died are failed now", ended)
+        connection.close()  # from here on one thread alone has one
         with listen(choices.daemon_port) as listener, announced(listener) as token:
             asyncio.run(serve(listener, choices, token))
     return 0
@@ -79,7 +81,10 @@ async def serve(listener: socket.socket, choices: config.Config, token: str) -> 
         server_header=False,
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
-    await Server(options, hub).serve([listener])
+    try:
+        await Server(options, hub).serve([listener])
+    finally:
+        hub.database.close()
 
 
 def acquire(lock: IO[str]) -> bool:

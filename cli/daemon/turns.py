@@ -116,8 +116,8 @@ class Turns:
     async def _work(self, session: str) -> None:
         """Run the first turn that waits: one such task for each turn, one at a time in a session."""
         async with self.lanes.setdefault(session, asyncio.Lock()):
-            turn = None if self.stopping else await self.database(next_turn, session)
-            if turn:
+            turn = await self.database(next_turn, session)
+            if turn and not self.stopping:
                 await self._run(turn)
 
     async def _run(self, turn: Turn) -> None:

@@ -1,0 +1,82 @@
+"""A session's log by itself: what it forgets, what it keeps, and what a full disk is called."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+
+import pytest
+from django.db import OperationalError
+
+from cli.daemon.database import Database, refusal
+from cli.daemon.log import PAGE, Logs
+from cli.daemon.models import Session
+from cli.protocol.events import TextDelta, TextDone, TurnDone, TurnStarted, Usage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DONE = TurnDone(text="", finish_reason="stop", usage=Usage(), seconds=0)
+
+
+@pytest.fixture
+async def logs() -> AsyncIterator[Logs]:
+    database = Database()
+    await database(Session.objects.create, id="s", model="auto", cwd="/", system="")
+    yield Logs(database)
+    await asyncio.to_thread(database.close)
+
+
+async def test_a_log_that_nobody_holds_is_forgotten_and_goes_on_after_its_last_number(logs: Logs):
+    assert (await logs.of("s").append("t", TurnStarted(model="m"))).seq == 1
+    assert (await logs.of("s").append("t", DONE)).seq > 1
+    gc.collect()
+    assert not logs.open
+
+
+async def test_numbers_are_dense_where_nothing_was_lost(logs: Logs):
+    log = logs.of("s")
+    for body in (TurnStarted(model="m"), TextDone(text="a"), DONE):
+        await log.append("t", body)
+    del log
+    gc.collect()
+    assert (await logs.of("s").append("u", TurnStarted(model="m"))).seq == 4
+
+
+async def test_text_written_before_a_fact_comes_before_it(logs: Logs):
+    log = logs.of("s")
+    await log.append("t", TurnStarted(model="m"))
+    log.write("a")
+    log.write("b")
+    await log.append("t", TextDone(text="ab"))
+    shown = [event.event for event in await log.newer(0)]
+    assert shown == [TurnStarted(model="m"), TextDelta(text="ab"), TextDone(text="ab")]
+
+
+async def test_a_change_that_fails_keeps_its_fact_from_happening(logs: Logs):
+    log = logs.of("s")
+
+    def refuse(event: object) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await log.append("t", DONE, refuse)
+    assert await log.newer(0) == []
+    assert (await log.append("t", DONE)).seq == 1
+
+
+async def test_memory_holds_the_end_of_a_long_log_and_followers_get_all_of_it(logs: Logs):
+    log = logs.of("s")
+    await log.append("t", TurnStarted(model="m"))
+    facts = [log.append("t", TextDone(text=f"{n}")) for n in range(3 * PAGE)]
+    await asyncio.gather(*facts)
+    assert len(log.tail) <= 2 * PAGE
+    log.close()
+    seen = [event async for event in log.follow(0)]
+    assert [event.event.text for event in seen[1:]] == [f"{n}" for n in range(3 * PAGE)]
+    assert [event.seq for event in seen] == list(range(1, 3 * PAGE + 2))
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [("database or disk is full", 507), ("disk I/O error", 503), ("database is locked", 503)],
+)
+def test_a_full_disk_is_called_by_its_name(said: str, status: int):
+    assert refusal(OperationalError(said)).status == status
