@@ -38,7 +38,7 @@ def middleware(get_response: Handler) -> Handler:
 def check(request: HttpRequest, config: Config) -> None:
     """Raises Refusal for a Host that is not ours, and for a page of a stranger."""
     host = request.headers.get("Host", "")
-    if not known(hostname(f"//{host}"), config):
+    if not called(hostname(f"//{host}"), config):
         raise Refusal(
             f"This server is not called {host!r}. LMX_HOSTS may name it.", status=403, code="host_refused"
         )
@@ -57,17 +57,19 @@ def hostname(url: str) -> str:
         return ""
 
 
-def known(name: str, config: Config) -> bool:
-    """Loopback and the names the user listed; beyond loopback also any address and this machine's own name.
+def called(name: str, config: Config) -> bool:
+    """Whether a Host header may say so: an address cannot be rebound, only a name can."""
+    return known(name, config) or (is_address(name) and not is_loopback(config.host))
 
-    An address cannot be rebound: only a name can.
-    """
+
+def known(name: str, config: Config) -> bool:
+    """Loopback and the names the user listed; beyond loopback also this machine's own name and address."""
     if is_loopback(name) or name in config.hosts:
         return True
     if is_loopback(config.host):
         return False
     own = gethostname().lower()
-    return is_address(name) or name in (config.host.lower(), own, f"{own}.local")
+    return name in (config.host.lower(), own, f"{own}.local")
 
 
 def is_address(name: str) -> bool:

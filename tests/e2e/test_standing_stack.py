@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,8 @@ import pytest
 from tests import processes
 from tests.processes import ROOT, Role, wait_until
 
-Events = list[dict[str, object]]
+Event = dict[str, Any]
+Events = list[Event]
 Start = Callable[..., Role]
 ENDINGS = ("turn.done", "turn.failed", "turn.cancelled")
 
@@ -44,7 +46,7 @@ def daemon(start_daemon: Start, lmx: Role) -> Role:
     return start_daemon(lmx_url=lmx.url)
 
 
-def opta(daemon: Role, *words: str, **kwargs: object) -> "subprocess.Popen[bytes]":
+def opta(daemon: Role, *words: str, **kwargs: Any) -> "subprocess.Popen[bytes]":
     port = daemon.url.rpartition(":")[2]
     env = {**os.environ, "OPTA_HOME": str(daemon.home), "OPTA_DAEMON_PORT": port, "NO_COLOR": "1"}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -59,7 +61,7 @@ def submit(daemon: Role, text: str, session: str | None = None) -> tuple[str, st
     return session, turn
 
 
-def follow(daemon: Role, session: str, after: int = 0) -> Iterator[dict[str, object]]:
+def follow(daemon: Role, session: str, after: int = 0) -> Iterator[Event]:
     """The session's stream from `after`, event by event."""
     url = f"{daemon.url}/v3/sessions/{session}/stream?after={after}"
     with httpx.stream("GET", url, headers=daemon.headers, timeout=60) as response:
@@ -68,11 +70,11 @@ def follow(daemon: Role, session: str, after: int = 0) -> Iterator[dict[str, obj
                 yield json.loads(line.removeprefix("data: "))
 
 
-def kind(event: dict[str, object]) -> str:
+def kind(event: Event) -> str:
     return event["event"]["type"]
 
 
-def until(events: Iterator[dict[str, object]], *kinds: str) -> Events:
+def until(events: Iterator[Event], *kinds: str) -> Events:
     """The events up to and with the first of these kinds."""
     seen = []
     for event in events:
@@ -112,8 +114,11 @@ def test_a_client_that_drops_mid_stream_resumes_with_nothing_lost_or_doubled(dae
 
 
 def runner_pids(lmx: Role) -> list[int]:
-    status = httpx.get(f"{lmx.url}/admin/status").raise_for_status().json()
-    return [model["pid"] for model in status["models"] if model.get("pid")]
+    return [runner["pid"] for runner in runners(lmx)]
+
+
+def runners(lmx: Role) -> list[dict[str, Any]]:
+    return httpx.get(f"{lmx.url}/admin/status").raise_for_status().json()["runners"]
 
 
 def test_a_runner_killed_mid_turn_fails_the_turn_and_the_next_one_works(daemon: Role, lmx: Role):
@@ -177,8 +182,7 @@ def test_a_hung_up_client_stops_the_generation(lmx: Role):
         next(response.iter_lines())
 
     def idle() -> bool:
-        status = httpx.get(f"{lmx.url}/admin/status").json()
-        return all(model["in_flight"] == 0 for model in status["models"])
+        return all(runner["in_flight"] == 0 for runner in runners(lmx))
 
     wait_until(idle, "the generation to end", 2)
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from inference.api.auth import known
+from inference.api.auth import called, known
 from inference.config import Config
 from tests.processes import Role
 
@@ -33,10 +33,16 @@ def test_a_page_of_this_machine_is_let_in(lmx: Role):
     assert httpx.get(f"{lmx.url}/v1/models", headers={"Origin": "http://localhost:3000"}).status_code == 200
 
 
-def test_beyond_loopback_addresses_and_listed_names_are_known_and_others_are_not():
-    config = Config(models="/models", host="0.0.0.0", hosts="studio.lan, other.lan")  # noqa: S104
-    assert all(
-        known(name, config) for name in ("192.168.1.5", "fe80::1", "studio.lan", "other.lan", "localhost")
-    )
-    assert not known("evil.example", config)
-    assert not known("", config)
+OPEN = Config(models="/models", host="0.0.0.0", hosts="studio.lan, other.lan")  # noqa: S104
+
+
+def test_beyond_loopback_it_is_called_by_addresses_and_listed_names():
+    names = ("192.168.1.5", "fe80::1", "studio.lan", "other.lan", "localhost")
+    assert all(called(name, OPEN) for name in names)
+    assert not called("evil.example", OPEN)
+    assert not called("", OPEN)
+
+
+def test_beyond_loopback_a_page_from_an_address_is_still_a_stranger():
+    assert known("studio.lan", OPEN)
+    assert not known("203.0.113.5", OPEN)
