@@ -16,13 +16,16 @@ from tests.processes import Role, free_port
 
 
 class Shell:
-    """Runs `opta` with one home. The daemon it starts is ended by `close`."""
+    """Runs `opta` in a folder, with a home. The daemon that it starts there is ended by `close`."""
 
-    def __init__(self, home: Path, lmx_url: str) -> None:
+    def __init__(self, home: Path, folder: Path, env: dict[str, str]) -> None:
         self.home = home
-        self.folder = home / "work"
-        self.folder.mkdir(parents=True)
-        self.env = {
+        self.folder = folder
+        self.env = env
+
+    @classmethod
+    def make(cls, home: Path, lmx_url: str) -> "Shell":
+        env = {
             **os.environ,
             "OPTA_HOME": str(home / "opta"),
             "OPTA_LMX_URL": lmx_url,
@@ -32,6 +35,11 @@ class Shell:
             "PROMPT_TOOLKIT_NO_CPR": "1",
             "TERM": "xterm",
         }
+        return cls(home, home, env)
+
+    def at(self, folder: Path) -> "Shell":
+        """The same home and daemon, seen from a folder that a test has for itself."""
+        return Shell(self.home, folder, dict(self.env))
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "cli.main", *words]
@@ -49,6 +57,10 @@ class Shell:
     def json(self, *words: str) -> Any:
         return json.loads(self(*words, "--json").stdout)
 
+    def sessions(self) -> list[dict[str, Any]]:
+        """Those of this folder, newest first."""
+        return [session for session in self.json("sessions") if session["cwd"] == str(self.folder)]
+
     @property
     def daemon_files(self) -> Path:
         return self.home / "opta" / "daemon"
@@ -57,12 +69,12 @@ class Shell:
         self("daemon", "stop")
 
 
-@pytest.fixture
-def make_shell(tmp_path: Path) -> Iterator[Callable[[str], Shell]]:
+@pytest.fixture(scope="session")
+def make_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Shell]]:
     made: list[Shell] = []
 
     def make(lmx_url: str) -> Shell:
-        made.append(Shell(tmp_path / str(len(made)), lmx_url))
+        made.append(Shell.make(tmp_path_factory.mktemp("home"), lmx_url))
         return made[-1]
 
     yield make
@@ -70,15 +82,34 @@ def make_shell(tmp_path: Path) -> Iterator[Callable[[str], Shell]]:
         shell.close()
 
 
-@pytest.fixture
-def opta(make_shell: Callable[[str], Shell], lmx: Role) -> Shell:
+@pytest.fixture(scope="session")
+def with_lmx(make_shell: Callable[[str], Shell], lmx: Role) -> Shell:
     return make_shell(lmx.url)
 
 
-@pytest.fixture
-def stranded(make_shell: Callable[[str], Shell]) -> Shell:
-    """A machine on which LMX does not run."""
+@pytest.fixture(scope="session")
+def without_lmx(make_shell: Callable[[str], Shell]) -> Shell:
     return make_shell(f"http://127.0.0.1:{free_port()}")
+
+
+@pytest.fixture
+def opta(with_lmx: Shell, tmp_path: Path) -> Shell:
+    """A machine with everything; its daemon is shared, the folder is the test's own."""
+    return with_lmx.at(tmp_path)
+
+
+@pytest.fixture
+def stranded(without_lmx: Shell, tmp_path: Path) -> Shell:
+    """A machine on which LMX does not run; its daemon is shared as well."""
+    return without_lmx.at(tmp_path)
+
+
+@pytest.fixture
+def bare(make_shell: Callable[[str], Shell]) -> Iterator[Shell]:
+    """A machine of the test's own, on which nothing runs."""
+    shell = make_shell(f"http://127.0.0.1:{free_port()}")
+    yield shell
+    shell.close()
 
 
 @pytest.fixture(scope="session")
@@ -94,5 +125,8 @@ def long_winded(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Itera
 
 
 @pytest.fixture
-def patient(make_shell: Callable[[str], Shell], long_winded: Role) -> Shell:
-    return make_shell(long_winded.url)
+def patient(make_shell: Callable[[str], Shell], long_winded: Role) -> Iterator[Shell]:
+    """A machine of the test's own with that LMX: its daemon may be killed."""
+    shell = make_shell(long_winded.url)
+    yield shell
+    shell.close()

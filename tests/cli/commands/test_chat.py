@@ -37,7 +37,7 @@ def test_a_turn_and_another_are_one_session(opta, chat):
     terminal.expect("tokens in")
     terminal.type("/exit" + ENTER)
     assert terminal.wait() == 0
-    (session,) = opta.json("sessions")
+    (session,) = opta.sessions()
     assert (session["turns"], session["title"], session["cwd"]) == (2, "hello", str(opta.folder))
 
 
@@ -49,7 +49,7 @@ def test_new_begins_another_session(opta, chat):
     terminal.expect("new session")
     terminal.type("two" + ENTER)
     terminal.expect("tokens in")
-    assert [session["title"] for session in opta.json("sessions")] == ["two", "one"]
+    assert [session["title"] for session in opta.sessions()] == ["two", "one"]
 
 
 def test_ctrl_c_cancels_the_turn_and_not_the_program(patient, chat):
@@ -61,7 +61,7 @@ def test_ctrl_c_cancels_the_turn_and_not_the_program(patient, chat):
     terminal.expect(PROMPT)
     terminal.type("/exit" + ENTER)
     assert terminal.wait() == 0
-    (session,) = patient.json("sessions")
+    (session,) = patient.sessions()
     assert session["active"] is None
 
 
@@ -73,7 +73,7 @@ def test_ctrl_c_at_an_empty_prompt_hints_at_the_way_out(stranded, chat):
     terminal.expect(PROMPT)
     terminal.type(CTRL_D)
     assert terminal.wait() == 0
-    assert stranded.json("sessions") == []
+    assert stranded.sessions() == []
 
 
 def test_a_failed_turn_is_told_and_the_conversation_goes_on(stranded, chat):
@@ -93,7 +93,7 @@ def test_the_daemon_may_restart_between_turns(opta, chat):
     opta("daemon", "stop")
     terminal.type("two" + ENTER)
     terminal.expect("tokens in")
-    (session,) = opta.json("sessions")
+    (session,) = opta.sessions()
     assert session["turns"] == 2
 
 
@@ -110,7 +110,7 @@ def test_the_last_session_of_this_folder_is_resumed(opta, chat):
     terminal = chat(opta, "--resume")
     terminal.type("again" + ENTER)
     terminal.expect("tokens in")
-    (session,) = opta.json("sessions")
+    (session,) = opta.sessions()
     assert session["turns"] == 2
 
 
@@ -118,11 +118,10 @@ def test_a_message_may_have_several_lines(stranded, chat):
     terminal = chat(stranded)
     terminal.type("one\\" + ENTER + "two" + ALT_ENTER + "three" + ENTER)
     terminal.expect("LMX cannot be reached")
-    (session,) = stranded.json("sessions")
-    events = stranded("do", "--json", "--session", session["id"], "x").stdout
-    assert events
+    (session,) = stranded.sessions()
+    assert session["title"] == "one"
     history = stranded.home / "opta" / "history"
-    assert [line[1:] for line in history.read_text().splitlines() if line.startswith("+")] == [
+    assert [line[1:] for line in history.read_text().splitlines() if line.startswith("+")][-3:] == [
         "one",
         "two",
         "three",
@@ -132,7 +131,7 @@ def test_a_message_may_have_several_lines(stranded, chat):
 
 def test_a_pipe_gets_plain_text(opta):
     done = opta("chat", input=b"hello\n/exit\nnever asked\n")
-    (session,) = opta.json("sessions")
+    (session,) = opta.sessions()
     answer = opta.json("sessions", "show", session["id"])["messages"][-1]["content"]
     assert (done.returncode, done.stdout.strip(), session["turns"]) == (0, answer.strip(), 1)
 

@@ -32,7 +32,7 @@ def rest(process: "subprocess.Popen[bytes]") -> tuple[list[dict[str, Any]], byte
 
 def test_the_answer_alone_is_on_standard_output(opta):
     done = opta("do", "say", "hello")
-    (session,) = opta.json("sessions")
+    (session,) = opta.sessions()
     stored = opta.json("sessions", "show", session["id"])["messages"]
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.rstrip("\n") == stored[-1]["content"].rstrip("\n") != ""
@@ -64,17 +64,18 @@ def test_what_is_piped_in_alone_is_the_prompt(opta):
 
 def test_a_session_is_continued_by_the_beginning_of_its_id(opta):
     opta("do", "one")
-    (session,) = opta.json("sessions")
+    (session,) = opta.sessions()
     assert opta("do", "--session", session["id"][:8], "two").returncode == 0
-    (again,) = opta.json("sessions")
+    (again,) = opta.sessions()
     assert (again["id"], again["turns"]) == (session["id"], 2)
 
 
-def test_a_new_session_takes_its_system_prompt_model_and_folder(opta, tmp_path):
-    opta("do", "hi", "--system", "Be brief.", "--model", "opta-tiny", "--cwd", str(tmp_path))
-    (session,) = opta.json("sessions")
+def test_a_new_session_takes_its_system_prompt_model_and_folder(opta, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("elsewhere")
+    opta("do", "hi", "--system", "Be brief.", "--model", "opta-tiny", "--cwd", str(folder))
+    (session,) = opta.at(folder).sessions()
     detail = opta.json("sessions", "show", session["id"])
-    assert (detail["system"], detail["model"], detail["cwd"]) == ("Be brief.", "opta-tiny", str(tmp_path))
+    assert (detail["system"], detail["model"]) == ("Be brief.", "opta-tiny")
 
 
 def test_an_empty_prompt_is_misuse(stranded):
@@ -133,7 +134,7 @@ def test_a_reader_that_goes_away_cancels_the_turn_quietly(patient):
     assert process.wait() == 141
     assert process.stderr.read() == b""
     process.stderr.close()
-    (session,) = patient.json("sessions")
+    (session,) = patient.sessions()
     assert session["active"] is None
 
 

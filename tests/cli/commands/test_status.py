@@ -27,20 +27,20 @@ def states(shell) -> dict[str, str]:
     return {part["name"]: part["state"] for part in shell.json("status")}
 
 
-def test_what_is_down_is_named_with_its_url_and_what_to_do(stranded):
-    done = stranded("status")
+def test_what_is_down_is_named_with_its_url_and_what_to_do(bare):
+    done = bare("status")
     rows = {line.split("\t")[0]: line.split("\t") for line in done.stdout.splitlines()}
     assert done.returncode == 1
     assert {name: row[1] for name, row in rows.items()} == dict.fromkeys(("daemon", "lmx", "sites"), "down")
     assert rows["daemon"][4] == "opta daemon start"
-    assert rows["lmx"][2] == stranded.env["OPTA_LMX_URL"]
+    assert rows["lmx"][2] == bare.env["OPTA_LMX_URL"]
     assert "opta serve" in rows["lmx"][4]
-    assert stranded.env["OPTA_SITES_PORT"] in rows["sites"][2]
+    assert bare.env["OPTA_SITES_PORT"] in rows["sites"][2]
 
 
-def test_asking_starts_nothing(stranded):
-    stranded("status")
-    assert stranded("daemon", "status").returncode == 5
+def test_asking_starts_nothing(bare):
+    bare("status")
+    assert bare("daemon", "status").returncode == 5
 
 
 def test_what_is_up_is_said_to_be(opta):
@@ -75,19 +75,19 @@ def test_something_else_on_lmxs_port_is_not_lmx(stranded, stranger):
 def test_sessions_are_listed_newest_first_for_a_script(opta):
     opta("do", "first")
     opta("do", "second")
-    rows = [line.split("\t") for line in opta("sessions").stdout.splitlines()]
+    rows = [line.split("\t") for line in opta("sessions").stdout.splitlines()][:2]
     assert [row[1] for row in rows] == ["second", "first"]
-    assert [row[0] for row in rows] == [session["id"] for session in opta.json("sessions")]
+    assert [row[0] for row in rows] == [session["id"] for session in opta.sessions()]
     shown = opta("sessions", "show", rows[0][0][:8]).stdout
     assert shown.startswith("user:\nsecond\n")
 
 
-def test_serve_runs_lmx_in_the_foreground(stranded, models):
+def test_serve_runs_lmx_in_the_foreground(bare, models):
     port = free_port()
-    process = stranded.start("serve", "--port", str(port), "--models", str(models))
+    process = bare.start("serve", "--port", str(port), "--models", str(models))
     wait_until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/healthz"), "LMX")
-    stranded.env["OPTA_LMX_URL"] = f"http://127.0.0.1:{port}"
-    assert stranded("models").stdout.startswith("opta-tiny")
+    bare.env["OPTA_LMX_URL"] = f"http://127.0.0.1:{port}"
+    assert bare("models").stdout.startswith("opta-tiny")
     process.send_signal(signal.SIGINT)
     process.communicate()
-    assert stranded("models").returncode == 4
+    assert bare("models").returncode == 4
