@@ -4,10 +4,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
-from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.errors import HttpError, ValidationError
 
 from opta.errors import Refusal
 from opta.version import VERSION
@@ -29,23 +28,10 @@ def make_api(title: str, dialect: Dialect, **options: Any) -> NinjaAPI:
     def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
         return dialect(request, from_validation(error.errors))
 
-    @api.exception_handler(AuthenticationError)
-    def anonymous(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
-        return dialect(
-            request, Refusal("No valid token came with the request.", status=401, code="unauthorized")
-        )
-
-    @api.exception_handler(HttpError)
-    def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-        return dialect(request, Refusal(str(error), status=error.status_code))
-
-    @api.exception_handler(Http404)
-    def not_found(request: HttpRequest, error: Http404) -> HttpResponse:
-        return dialect(request, Refusal(str(error), status=404, code="not_found"))
-
-    @api.exception_handler(RequestDataTooBig)
-    def too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
-        return dialect(request, body_too_large())
+    @api.exception_handler(HttpError)  # django-ninja's own: a body that is not JSON
+    def unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
+        message = f"The body is not JSON: {error.__cause__ or error}."
+        return dialect(request, Refusal(message, field="body", status=error.status_code))
 
     @api.exception_handler(Exception)  # the last line: whatever happens, the client gets its dialect
     def failed(request: HttpRequest, error: Exception) -> HttpResponse:
@@ -54,10 +40,6 @@ def make_api(title: str, dialect: Dialect, **options: Any) -> NinjaAPI:
         return dialect(request, Refusal(message, status=500, code="internal_error"))
 
     return api
-
-
-def body_too_large() -> Refusal:
-    return Refusal("The request body is larger than 10 MB.", status=413, code="body_too_large")
 
 
 def from_validation(errors: list[dict[str, Any]]) -> Refusal:

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.utils.module_loading import import_string
 
-# A server that is told nothing serves the sites; the daemon and LMX say what they are before they import this.
+# A server that is told nothing serves the sites; the daemon and LMX name their settings before.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opta.settings.sites")
 
 

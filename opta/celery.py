@@ -62,5 +62,5 @@ app.user_options["worker"].add(
 
 @worker_ready.connect
 def poll_at_once(**_: Any) -> None:
-    """The first results come with the start, not half a minute later."""
-    app.send_task(POLL, expires=POLL_EXPIRES)
+    """The first results come with the start, once what starts beside the worker had time to answer."""
+    app.send_task(POLL, countdown=4, expires=POLL_EXPIRES)

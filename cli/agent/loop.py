@@ -99,4 +99,10 @@ def total(one: Usage, other: Usage) -> Usage:
 
 def ending(answer: Answer, usage: Usage, seconds: float) -> TurnDone:
     reason = "length" if answer.finish.reason == "length" else "stop"
-    return TurnDone(text="".join(answer.text), finish_reason=reason, usage=usage, seconds=round(seconds, 3))
+    return TurnDone(
+        text="".join(answer.text),
+        finish_reason=reason,
+        usage=usage,
+        seconds=round(seconds, 3),
+        model=answer.finish.model,
+    )

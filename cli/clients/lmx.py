@@ -60,6 +60,7 @@ class Error(BaseModel):
 class Chunk(BaseModel):
     """One frame of a streamed answer; `error` alone when the server broke off."""
 
+    model: str = ""
     choices: list[Choice] = Field(default_factory=list)
     usage: Counts | None = None
     error: Error | None = None
@@ -143,9 +144,11 @@ class Assembly:
         self.calls: dict[int, dict[str, str]] = {}
         self.usage = Usage()
         self.reason: str | None = None
+        self.model = ""
 
     def take(self, chunk: Chunk) -> Iterator[str]:
         """Add a frame; yields the text in it."""
+        self.model = chunk.model or self.model
         for choice in chunk.choices[:1]:
             self.reason = choice.finish_reason or self.reason
             for part in choice.delta.tool_calls or ():
@@ -165,7 +168,7 @@ class Assembly:
             # Some servers give no id; a result needs one to belong to.
             yield ToolCall(**{**call, "id": call["id"] or f"call_{index}"})
         reason = self.reason if self.reason in ("length", "tool_calls") else "stop"
-        yield Finish.model_validate({"reason": reason, "usage": self.usage})
+        yield Finish.model_validate({"reason": reason, "usage": self.usage, "model": self.model})
 
     def _call(self, part: CallPart) -> None:
         call = self.calls.setdefault(part.index, {"id": "", "name": "", "arguments": ""})

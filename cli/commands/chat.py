@@ -141,7 +141,8 @@ class Chat:
             self.say("Cancelled.")
         elif isinstance(body, TurnDone) and self.console.is_terminal:
             cut = " · stopped at the limit of tokens" if body.finish_reason == "length" else ""
-            self.say(f"{body.usage.completion_tokens} tokens in {body.seconds:.1f} s{cut}")
+            who = f"{body.model} · " if body.model else ""
+            self.say(f"{who}{body.usage.completion_tokens} tokens in {body.seconds:.1f} s{cut}")
 
     def say(self, message: str) -> None:
         """A word of the program, apart from what the model says."""

@@ -9,29 +9,18 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from django.conf import settings
-
 from cli.daemon.errors import problem
 from cli.daemon.hub import Hub
-from opta.api import body_too_large
+from opta.body import BodyTooLarge, Receive, drain, limited
 from opta.errors import Refusal
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # What needs no token: the status site asks it whether the daemon is there.
 OPEN = {("GET", "/v3/health")}
-
-
-# A refused body is read up to here before the answer: a client that is still sending would not see it.
-DRAIN = 64 * 1024 * 1024
-
-
-class TooLarge(Exception):
-    """The body went over the limit while it came in."""
 
 
 class Border:
@@ -47,8 +36,8 @@ class Border:
             try:
                 await self.application({**scope, "hub": self.hub}, limited(receive), send)
                 return
-            except TooLarge:
-                refusal = body_too_large()
+            except BodyTooLarge as error:
+                refusal = error
         await refuse(refusal, scope, receive, send)
 
 
@@ -87,21 +76,6 @@ def hostname(url: str) -> str | None:
         return None
 
 
-def limited(receive: Receive) -> Receive:
-    """`receive` that raises TooLarge once the body is over the limit, before more of it is kept."""
-    size = 0
-
-    async def counted() -> MutableMapping[str, Any]:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            raise TooLarge
-        return message
-
-    return counted
-
-
 async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the problem document; a WebSocket is denied by the same answer, before it is accepted."""
     kind = "http" if scope["type"] == "http" else "websocket.http"
@@ -116,11 +90,3 @@ async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -
     start = {"status": refusal.status, "headers": list(fields.items())}
     await send({"type": f"{kind}.response.start", **start})
     await send({"type": f"{kind}.response.body", "body": body})
-
-
-async def drain(receive: Receive) -> None:
-    size, more = 0, True
-    while more and size < DRAIN:
-        message = await receive()
-        size += len(message.get("body", b""))
-        more = message.get("more_body", False)

@@ -70,11 +70,14 @@ class ToolDone(Body):
 
 
 class TurnDone(Body):
+    """`model` is the one that answered: where `auto` was asked for, the server's choice."""
+
     type: Literal["turn.done"] = "turn.done"
     text: str
     finish_reason: Literal["stop", "length"]
     usage: Usage
     seconds: float
+    model: str = ""
 
 
 class TurnFailed(Body):

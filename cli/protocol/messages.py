@@ -29,12 +29,13 @@ class Message(BaseModel):
 
 
 class Finish(BaseModel):
-    """The end of one answer."""
+    """The end of one answer; `model` is the one that gave it, when the server says so."""
 
     model_config = ConfigDict(frozen=True)
 
     reason: Literal["stop", "length", "tool_calls"]
     usage: Usage = Usage()
+    model: str = ""
 
 
 # An answer is pieces of text, then the calls the model makes, then its end.

@@ -3,22 +3,20 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 
 from inference.api.dialect import encode
 from inference.errors import envelope
 from inference.pool import Pool
-from opta.api import body_too_large
+from opta.body import BodyTooLarge, Receive, drain, limited
+from opta.errors import Refusal
 
 Scope = dict[str, Any]
-Message = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class Front:
-    """Django reads a body whole before any of its middleware runs, so its size is watched here."""
+    """Django's application, around which there is nothing but this."""
 
     def __init__(self, application: ASGIHandler, pool: Pool) -> None:
         self.application = application
@@ -26,37 +24,14 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["pool"] = self.pool
-        body = Body(receive, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-        if announced(scope) <= body.limit:
-            await self.application(scope, body.receive, send)
-            if not body.too_large:
-                return
-        await refuse(send)
+        try:
+            await self.application(scope, limited(receive), send)
+        except BodyTooLarge as error:
+            await drain(receive)
+            await refuse(error, send)
 
 
-class Body:
-    """Passes a request's body on; one that passes the limit looks to the application like a hang-up."""
-
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self.source, self.limit, self.size = receive, limit, 0
-
-    @property
-    def too_large(self) -> bool:
-        return self.size > self.limit
-
-    async def receive(self) -> Message:
-        message = await self.source()
-        self.size += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if self.too_large else message
-
-
-def announced(scope: Scope) -> int:
-    """The Content-Length, which the server has checked to be a number; 0 when there is none."""
-    return int(dict(scope["headers"]).get(b"content-length", 0))
-
-
-async def refuse(send: Send) -> None:
-    error = body_too_large()
+async def refuse(error: Refusal, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": encode(envelope(error))})

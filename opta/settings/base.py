@@ -2,7 +2,7 @@
 
 import logging
 
-from opta import env
+from opta import body, env
 
 DOMAIN = env.text("OPTA_DOMAIN", "opta.localhost")
 # On a .localhost domain everything is on this machine: plain HTTP and generated secrets.
@@ -16,8 +16,8 @@ USE_TZ = True
 USE_I18N = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# A larger request body is refused with 413 before it is parsed.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+# LMX and the daemon refuse a larger body with 413 while it comes in.
+DATA_UPLOAD_MAX_MEMORY_SIZE = body.LIMIT
 # The dotted name of this role's WebSocket application; empty where it has none.
 WEBSOCKETS = ""
 
