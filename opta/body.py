@@ -9,7 +9,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 MEGABYTE = 1024 * 1024
 LIMIT = 10 * MEGABYTE
-# A refused body is read up to here before the answer: a client that is still sending would not see it.
+# A refused body is read up to here before the connection is closed on it.
 DRAIN = 64 * MEGABYTE
 
 
@@ -21,25 +21,28 @@ class BodyTooLarge(Refusal):
         super().__init__(f"The request body is larger than {LIMIT // MEGABYTE} MB.")
 
 
-def limited(receive: Receive) -> Receive:
-    """`receive` that raises BodyTooLarge once the body is over the limit, before more of it is kept."""
-    size = 0
+class Body:
+    """A request's body as it comes in: `receive` for the application, `drain` for what nobody wants."""
 
-    async def counted() -> MutableMapping[str, Any]:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > LIMIT:
+    def __init__(self, receive: Receive) -> None:
+        self.source = receive
+        self.size = 0
+        self.more = True
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """The next message. Raises BodyTooLarge over the limit, before more of it is kept."""
+        message = await self.next()
+        if self.size > LIMIT:
             raise BodyTooLarge
         return message
 
-    return counted
+    async def drain(self) -> None:
+        """Read the rest, so that a client that is still sending sees the answer."""
+        while self.more and self.size < DRAIN:
+            await self.next()
 
-
-async def drain(receive: Receive) -> None:
-    """Read the rest of a body that nobody wants."""
-    size, more = 0, True
-    while more and size < DRAIN:
-        message = await receive()
-        size += len(message.get("body", b""))
-        more = message.get("more_body", False)
+    async def next(self) -> MutableMapping[str, Any]:
+        message = await self.source()
+        self.size += len(message.get("body", b""))
+        self.more = message.get("more_body", False)
+        return message

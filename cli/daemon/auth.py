@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from cli.daemon.errors import problem
 from cli.daemon.hub import Hub
-from opta.body import BodyTooLarge, Receive, drain, limited
+from opta.body import Body, BodyTooLarge, Receive
 from opta.errors import Refusal
 
 Scope = MutableMapping[str, Any]
@@ -31,14 +31,14 @@ class Border:
         self.hub = hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = check(scope, self.hub.token)
+        refusal, body = check(scope, self.hub.token), Body(receive)
         if refusal is None:
             try:
-                await self.application({**scope, "hub": self.hub}, limited(receive), send)
+                await self.application({**scope, "hub": self.hub}, body.receive, send)
                 return
             except BodyTooLarge as error:
                 refusal = error
-        await refuse(refusal, scope, receive, send)
+        await refuse(refusal, scope, body, send)
 
 
 def check(scope: Scope, token: str) -> Refusal | None:
@@ -76,11 +76,11 @@ def hostname(url: str) -> str | None:
         return None
 
 
-async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+async def refuse(refusal: Refusal, scope: Scope, rest: Body, send: Send) -> None:
     """Answer with the problem document; a WebSocket is denied by the same answer, before it is accepted."""
     kind = "http" if scope["type"] == "http" else "websocket.http"
     if kind == "http":
-        await drain(receive)
+        await rest.drain()
     body = problem(refusal)
     fields = {
         b"content-type": b"application/problem+json",

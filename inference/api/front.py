@@ -8,7 +8,7 @@ from django.core.handlers.asgi import ASGIHandler
 from inference.api.dialect import encode
 from inference.errors import envelope
 from inference.pool import Pool
-from opta.body import BodyTooLarge, Receive, drain, limited
+from opta.body import Body, BodyTooLarge, Receive
 from opta.errors import Refusal
 
 Scope = dict[str, Any]
@@ -24,10 +24,11 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["pool"] = self.pool
+        body = Body(receive)
         try:
-            await self.application(scope, limited(receive), send)
+            await self.application(scope, body.receive, send)
         except BodyTooLarge as error:
-            await drain(receive)
+            await body.drain()
             await refuse(error, send)
 
 

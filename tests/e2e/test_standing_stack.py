@@ -25,11 +25,11 @@ ENDINGS = ("turn.done", "turn.failed", "turn.cancelled")
 
 @pytest.fixture(scope="module")
 def long_winded(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
-    """The tiny model told to speak for 1500 tokens, so that there is a middle to break off in."""
+    """The tiny model told to speak for 500 tokens, so that there is a middle to break off in."""
     folder = tmp_path_factory.mktemp("long")
     shutil.copytree(models / "opta-tiny", folder / "opta-tiny")
     config = folder / "opta-tiny" / "generation_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "max_new_tokens": 1500}))
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_new_tokens": 500}))
     return folder
 
 
