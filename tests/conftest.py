@@ -1,7 +1,9 @@
 """Fixtures every folder of tests shares: the tiny model, and real roles on free ports."""
 
 import importlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +23,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     make = [sys.executable, "manage.py", "make_tiny_model", str(folder / "opta-tiny")]
     subprocess.run(make, cwd=ROOT, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def long_winded(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
+    """The tiny model told to speak for 500 tokens, so that there is a middle to break off in."""
+    folder = tmp_path_factory.mktemp("long")
+    shutil.copytree(models / "opta-tiny", folder / "opta-tiny")
+    config = folder / "opta-tiny" / "generation_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_new_tokens": 500}))
     return folder
 
 
