@@ -21,6 +21,7 @@ from rich.table import Table
 from opta import env, paths
 
 READY_DEADLINE = 90.0
+STOP_DEADLINE = 15.0
 console = Console(highlight=False)
 
 
@@ -93,11 +94,16 @@ def refuse_taken_ports(found: list[Role]) -> None:
 
 def prepare() -> None:
     """The sites' tables, and a model for a machine that has none."""
-    manage = [sys.executable, "manage.py"]
-    subprocess.run([*manage, "migrate", "--verbosity", "0"], cwd=paths.CHECKOUT, check=True)
+    manage("migrate", "--verbosity", "0")
     model = paths.lmx_models() / "opta-tiny"
     if not model.exists():
-        subprocess.run([*manage, "make_tiny_model", str(model)], cwd=paths.CHECKOUT, check=True)
+        manage("make_tiny_model", str(model))
+
+
+def manage(*command: str) -> None:
+    """Run a command of manage.py; when it fails it has said why, and that is the end."""
+    if status := subprocess.run([sys.executable, "manage.py", *command], cwd=paths.CHECKOUT).returncode:
+        sys.exit(status)
 
 
 def environment(found: list[Role]) -> dict[str, str]:
@@ -141,34 +147,51 @@ def run(found: list[Role]) -> int:
     return 0 if stopped else int(manager.returncode or 0)
 
 
+def pid_file() -> Path:
+    """There for as long as `make up` runs; it is deleted when the last role has ended."""
+    return paths.private(paths.data()) / "up.pid"
+
+
 def main() -> None:
     found = roles()
     refuse_taken_ports(found)
     prepare()
-    pid_file = paths.private(paths.data()) / "up.pid"
-    pid_file.write_text(str(os.getpid()))
+    pid_file().write_text(str(os.getpid()))
     try:
         status = run(found)
     finally:
-        pid_file.unlink(missing_ok=True)
+        pid_file().unlink(missing_ok=True)
     sys.exit(status)
 
 
-def stop() -> None:
-    """`make down`: end the `make up` of this checkout, wherever it runs."""
-    pid_file = paths.data() / "up.pid"
+def running() -> psutil.Process | None:
+    """The `make up` of this checkout, wherever it was started."""
     try:
-        process = psutil.Process(int(pid_file.read_text()))
-    except (FileNotFoundError, psutil.NoSuchProcess):
-        print("make up does not run.")
-        return
-    if "opta.up" not in process.cmdline():
+        process = psutil.Process(int(pid_file().read_text()))
+        return process if "opta.up" in process.cmdline() else None
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return None
+
+
+def stop() -> None:
+    """`make down`."""
+    process = running()
+    if process is None:
         print("make up does not run.")
         return
     process.terminate()
-    process.wait(timeout=10)
+    end = time.monotonic() + STOP_DEADLINE
+    while pid_file().exists():
+        if time.monotonic() > end:
+            sys.exit(
+                f"make up (pid {process.pid}) still runs {STOP_DEADLINE:.0f} s after it was told to end."
+            )
+        time.sleep(0.1)
     print("Stopped.")
 
 
 if __name__ == "__main__":
-    stop() if "--stop" in sys.argv else main()
+    try:
+        stop() if "--stop" in sys.argv else main()
+    except env.EnvError as error:
+        sys.exit(str(error))
