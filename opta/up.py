@@ -15,6 +15,7 @@ import httpx
 import psutil
 from honcho.environ import parse_procfile
 from honcho.manager import Manager
+from honcho.printer import Printer
 from rich.console import Console
 from rich.table import Table
 
@@ -135,9 +136,24 @@ def announce(found: list[Role]) -> None:
     console.print(table, "Try next:  [bold].venv/bin/opta chat[/]      Stop: Ctrl-C", sep="\n")
 
 
+class Screen:
+    """Standard output, for as long as there is one: a terminal that was closed must not stop the stopping."""
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stdout.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stdout.flush()
+
+
 def run(found: list[Role]) -> int:
     """The Procfile under honcho until Ctrl-C, SIGTERM or a closed terminal; the exit status."""
-    manager = Manager()
+    manager = Manager(Printer(Screen()))
     for name, command in parse_procfile((paths.CHECKOUT / "Procfile").read_text()).processes.items():
         manager.add_process(name, command, env=environment(found), cwd=str(paths.CHECKOUT))
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
