@@ -88,7 +88,8 @@ def read(folder: Path, name: str) -> Model:
     generation = read_json(wanted) if wanted.exists() else {}
     weights = [file.stat() for file in folder.glob("*.safetensors")]
     # Models that also see or hear keep the language model's figures one level down.
-    text = config.get("text_config", config)
+    nested = config.get("text_config")
+    text = nested if isinstance(nested, dict) else config
     return Model(
         id=name,
         folder=folder,

@@ -53,6 +53,13 @@ def test_a_model_that_cannot_be_read_is_left_out_and_told(folder: Path, caplog: 
     assert "broken is left out" in caplog.text
 
 
+def test_a_model_that_says_nothing_of_its_text_is_read(folder: Path):
+    add(folder, "blind")
+    config = json.loads((folder / "opta-tiny" / "config.json").read_text())
+    (folder / "blind" / "config.json").write_text(json.dumps({**config, "text_config": None}))
+    assert Catalog(folder).find("blind").context == config["max_position_embeddings"]
+
+
 def test_the_models_own_defaults_are_read(folder: Path):
     add(folder, "warm", max_new_tokens=7, temperature=0.6, top_p=0.9)
     add(folder, "greedy", do_sample=False, temperature=0.6)
