@@ -151,9 +151,13 @@ class Runner:
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
     async def relay_log(self) -> None:
-        """The runner's own output, into the log, line by line."""
+        """The runner's own output, into the log, line by line; unread, it would stop the runner."""
         output = self.process.stdout
-        while output and (line := await output.readline()):
+        while output and not output.at_eof():
+            try:
+                line = await output.readline()
+            except ValueError:  # beyond the reader's limit, and dropped by it
+                line = b"(a line too long to show)"
             log.info("%s: %s", self.model.id, line.decode(errors="replace").rstrip())
 
 

@@ -108,7 +108,7 @@ class Session:
         self.scheduler.submit(Job(wanted.id, tokens, most, wanted.temperature, wanted.top_p, wanted.seed))
 
     def cancel(self, id: int) -> None:
-        if task := self.beginning.get(id):
+        if task := self.beginning.pop(id, None):
             task.cancel()
         if self.answers.pop(id, None):
             self.scheduler.cancel(id)

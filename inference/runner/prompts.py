@@ -42,6 +42,12 @@ class Prompts:
         except (TemplateError, TypeError) as error:
             message = f"The model's chat template refuses these messages: {error}."
             raise RunnerRefused(message, field="messages", code="template_error") from error
+        if not tokens:
+            raise RunnerRefused(
+                "The model's chat template makes an empty prompt of these messages.",
+                field="messages",
+                code="template_error",
+            )
         if len(tokens) >= self.context:
             raise RunnerRefused(
                 f"The prompt has {len(tokens)} tokens, and the model's context holds {self.context}, "

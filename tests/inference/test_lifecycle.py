@@ -1,5 +1,6 @@
 """Processes: runners that die, servers that are stopped or killed, models that do not load."""
 
+import json
 import os
 import shutil
 import signal
@@ -82,6 +83,35 @@ def test_a_model_that_cannot_be_loaded_is_told_why(start_lmx: Start, models: Pat
     assert "Traceback" in lmx.log.read_text()
     # The other model is there for whoever asks for it.
     assert chat.text(lmx.url, model="opta-tiny")
+
+
+def with_template(models: Path, folder: Path, template: str) -> None:
+    """A copy of the tiny model in `folder`, whose chat template is `template`."""
+    shutil.copytree(models / "opta-tiny", folder)
+    config = folder / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": template}))
+
+
+def test_a_runner_that_says_very_much_is_not_held_up(start_lmx: Start, models: Path, tmp_path: Path):
+    with_template(models, tmp_path / "loud", "{{ 'x'.encode(messages[0]['content']) }}")
+    lmx = start_lmx(LMX_MODELS=str(tmp_path))
+    long = [{"role": "user", "content": "x" * 200_000}]
+    codes = [chat.post(lmx.url, messages=long).json()["error"]["code"] for _ in range(4)]
+    assert codes == ["tokenizer_failed"] * 4
+
+
+def test_a_template_that_makes_nothing_ends_only_its_own_request(
+    start_lmx: Start, models: Path, tmp_path: Path
+):
+    with_template(models, tmp_path / "shy", "{{ messages[0]['name'] }}")
+    lmx = start_lmx(LMX_MODELS=str(tmp_path))
+    named = [{"role": "user", "content": "hello", "name": "alice"}]
+    with chat.streaming(lmx.url, messages=named, max_tokens=60) as chunks:
+        found = [next(chunks)]
+        refused = chat.post(lmx.url)
+        found += chunks
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "template_error")
+    assert found[-1]["choices"][0]["finish_reason"]
 
 
 def test_a_taken_port_is_named(lmx: Role, tmp_path: Path):
