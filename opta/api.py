@@ -44,14 +44,12 @@ def make_api(title: str, dialect: Dialect, **options: Any) -> NinjaAPI:
 
 def from_validation(errors: list[dict[str, Any]]) -> Refusal:
     """Pydantic's error list as one refusal that names the first field, and every field in its message."""
-    fields = [
-        ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path"))
-        for error in errors
-    ]
-    # ninja puts the parameter's own name first: body.payload.max_tokens
-    fields = [field.split(".", 1)[1] if "." in field else field for field in fields]
-    message = "; ".join(
-        f"{field}: {error['msg']}" if field else error["msg"]
-        for field, error in zip(fields, errors, strict=True)
-    )
-    return Refusal(message, field=fields[0] or None)
+    fields = [field(*error["loc"]) for error in errors]
+    message = "; ".join(f"{name}: {error['msg']}" for name, error in zip(fields, errors, strict=True))
+    return Refusal(message, field=fields[0])
+
+
+def field(where: str, *path: str | int) -> str:
+    """The dotted path of what is wrong; in a body, ninja puts its own parameter's name first."""
+    inside = path[1:] if where == "body" else path
+    return ".".join(map(str, inside)) or where

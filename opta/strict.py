@@ -6,4 +6,6 @@ from pydantic import BaseModel, ConfigDict
 class Strict(BaseModel):
     """No unknown field, no coercion ("5" is not 5), and no change after it was parsed."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # str_min_length=0 makes pydantic look into a text: half a surrogate pair, which JSON can hold and
+    # UTF-8 cannot, is refused by its field's name.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, str_min_length=0)

@@ -29,7 +29,9 @@ def middleware(get_response: Handler) -> Handler:
         response = await get_response(request)
         if response.status_code == 405:  # django-ninja's own, and not in our dialect
             message = f"{request.path} does not take {request.method}."
-            return answer_error(request, Refusal(message, status=405, code="method_not_allowed"))
+            refused = answer_error(request, Refusal(message, status=405, code="method_not_allowed"))
+            refused["Allow"] = response["Allow"]
+            return refused
         return response
 
     return checked

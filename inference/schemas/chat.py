@@ -65,8 +65,10 @@ class ChatRequest(Strict):
 
     model: str = Field("auto", description="an id of /v1/models, or auto")
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    max_tokens: int | None = Field(None, ge=1, description="the older name of max_completion_tokens")
+    max_completion_tokens: int | None = Field(None, ge=1, lt=2**63)
+    max_tokens: int | None = Field(
+        None, ge=1, lt=2**63, description="the older name of max_completion_tokens"
+    )
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**64)

@@ -1,5 +1,6 @@
 """What is refused: with which status, naming which field, and that LMX goes on serving."""
 
+import json
 from typing import Any
 
 import httpx
@@ -28,6 +29,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "no tokens": ({"max_tokens": 0}, 400, "max_tokens"),
     "fewer than no tokens": ({"max_tokens": -1}, 400, "max_tokens"),
     "a number as text": ({"max_tokens": "12"}, 400, "max_tokens"),
+    "more tokens than a number holds": ({"max_tokens": 10**30}, 400, "max_tokens"),
     "two limits": ({"max_completion_tokens": 5}, 400, "max_tokens"),
     "too hot": ({"temperature": 2.5}, 400, "temperature"),
     "no probability": ({"top_p": 0}, 400, "top_p"),
@@ -61,11 +63,26 @@ def test_a_prompt_beyond_the_context_is_told_both_numbers(lmx: Role):
     assert "8192" in error["message"]
 
 
-@pytest.mark.parametrize("content", [b"", b"not json", b"[]", b'"text"', b"\xff\xfe", b'{"messages": '])
+@pytest.mark.parametrize(
+    "content", [b"", b"not json", b"[]", b'"text"', b"null", b"\xff\xfe", b'{"messages": ']
+)
 def test_a_body_that_is_no_json_object_is_a_400(lmx: Role, content: bytes):
     response = httpx.post(f"{lmx.url}/v1/chat/completions", content=content)
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "invalid_request_error"
+    assert response.json()["error"]["param"] == "body"
+
+
+@pytest.mark.parametrize("where", ["content", "name"])
+def test_half_a_character_is_refused_by_its_field(lmx: Role, where: str):
+    # JSON can say it, and UTF-8 cannot.
+    wanted = json.dumps(chat.body(messages=[{**USER, where: "\ud800"}]))
+    response = httpx.post(f"{lmx.url}/v1/chat/completions", content=wanted)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, f"messages.0.{where}")
+
+
+def test_a_wrong_method_is_told_the_right_one(lmx: Role):
+    assert httpx.get(f"{lmx.url}/v1/chat/completions").headers["Allow"] == "POST"
 
 
 def test_a_body_over_ten_megabytes_is_a_413(lmx: Role):
