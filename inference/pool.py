@@ -158,7 +158,8 @@ class Runner:
                 line = await output.readline()
             except ValueError:  # beyond the reader's limit, and dropped by it
                 line = b"(a line too long to show)"
-            log.info("%s: %s", self.model.id, line.decode(errors="replace").rstrip())
+            if line:
+                log.info("%s: %s", self.model.id, line.decode(errors="replace").rstrip())
 
 
 def refusal(event: Failed) -> Refusal:

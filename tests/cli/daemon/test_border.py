@@ -138,7 +138,7 @@ BAD = [
     ("POST", "/v3/sessions", {"cwd": "relative"}, 400, "cwd"),
     ("POST", "/v3/sessions", {"cwd": "/no/such/folder"}, 400, "cwd"),
     ("POST", "/v3/sessions", {"id": "a b"}, 400, "id"),
-    ("POST", "/v3/sessions", [], 400, None),
+    ("POST", "/v3/sessions", [], 400, "body"),
     ("POST", "/v3/sessions/s1/cancel", {"turns": "t"}, 400, "turns"),
     ("GET", "/v3/sessions/s1/events?after=-1", None, 400, "after"),
     ("GET", "/v3/sessions/s1/events?after=x", None, 400, "after"),
