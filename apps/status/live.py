@@ -60,16 +60,16 @@ class Reader:
         return await asyncio.to_thread(board_for_all)
 
 
-async def frames(reader: Reader, seen: int | None, *, lifetime: float = LIFETIME) -> AsyncIterator[bytes]:
+async def frames(reader: Reader, seen: str, *, lifetime: float = LIFETIME) -> AsyncIterator[bytes]:
     """An event whenever the board differs from what was `seen`, and pings between."""
     ends = time.monotonic() + lifetime
     spoke = time.monotonic()
     yield sse.PING  # the headers leave at once
     while time.monotonic() < ends:
         found = await reader.next()
-        if found.version != seen:
-            seen = found.version
-            yield sse.frame(found.html, event="board", id=seen)
+        if str(found.version) != seen:
+            seen = str(found.version)
+            yield sse.frame(found.html, event="board", id=found.version)
         elif time.monotonic() - spoke >= PING:
             yield sse.PING
         else:

@@ -23,7 +23,7 @@ def index(request: HttpRequest) -> HttpResponse:
 async def stream(request: HttpRequest) -> StreamingHttpResponse:
     """Server-sent events; `seen` or Last-Event-ID is the version of the board that the client shows."""
     seen = request.headers.get("Last-Event-ID") or request.GET.get("seen", "")
-    return sse.response(live.frames(READER, int(seen) if seen.isdecimal() else None))
+    return sse.response(live.frames(READER, seen))
 
 
 @require_safe

@@ -74,7 +74,7 @@ async def test_a_viewer_who_leaves_does_not_end_the_reading_of_others():
 @pytest.mark.django_db(transaction=True)
 async def test_nothing_is_sent_twice_and_a_change_is_sent_at_once():
     reader = Reader()
-    stream = frames(reader, None)
+    stream = frames(reader, "")
     assert await anext(stream) == PING
     await measured(Result("lmx", State.ONLINE, 3))
     first = await anext(stream)
@@ -90,4 +90,4 @@ async def test_nothing_is_sent_twice_and_a_change_is_sent_at_once():
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_stream_ends_after_its_lifetime():
-    assert [frame async for frame in frames(Reader(), None, lifetime=0)] == [PING]
+    assert [frame async for frame in frames(Reader(), "", lifetime=0)] == [PING]

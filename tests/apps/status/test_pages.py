@@ -36,6 +36,11 @@ def measured(ago: float = 0, bad: Iterable[Result] = ()) -> datetime:
     return at
 
 
+@pytest.mark.parametrize("seen", ["", "nonsense", "9" * 5000])
+def test_whatever_a_client_says_it_saw_it_gets_the_stream(seen: str):
+    assert get(f"/live?seen={seen}")["Content-Type"] == "text/event-stream"
+
+
 def test_before_the_first_check_it_says_how_to_start():
     shown = page()
     assert "No check yet" in shown
