@@ -49,6 +49,7 @@ class Command(BaseCommand):
             uvicorn.Config(
                 Front(get_asgi_application(), pool),
                 lifespan="off",
+                ws="none",
                 log_config=None,
                 timeout_graceful_shutdown=DRAIN,
             ),
