@@ -16,7 +16,7 @@ down: ## Stop the roles that `make up` started in another terminal
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m opta.up --stop; else echo "Nothing is installed here, so nothing runs."; fi
 
 test: .venv/.test ## Run all tests; a missing system package skips its tests by name
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/.test ## Check style and format
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """`make up` on ports of the test's own: everything comes up, everything goes."""
 
 import os
+import pty
 import re
 import signal
 import socket
@@ -74,11 +75,17 @@ def test_it_can_be_stopped_from_another_terminal(own, standing):
     assert again.stdout == "make up does not run.\n"
 
 
-def test_a_closed_terminal_ends_them_all(standing):
-    up, _ = standing
-    started = psutil.Process(up.pid).children(recursive=True)
-    up.send_signal(signal.SIGHUP)
-    up.wait(15)
+def test_a_closed_terminal_ends_them_all(own):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execve(UP[0], UP, own)  # noqa: S606 -- the program itself, no shell
+    shown = b""
+    while b"Try next" not in shown:
+        shown += os.read(terminal, 4096)
+    started = psutil.Process(pid).children(recursive=True)
+    os.close(terminal)
+    os.waitpid(pid, 0)
     assert [process for process in started if process.is_running()] == []
 
 
