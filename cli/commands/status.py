@@ -55,7 +55,7 @@ def lmx(url: str) -> Part:
         return Part("lmx", "down", url, failure.message, failure.hint)
     names = ", ".join(model["id"] for model in models)
     if not names:
-        return Part("lmx", "degraded", url, "no model", f"put a model into {paths.lmx_home() / 'models'}")
+        return Part("lmx", "degraded", url, "no model", f"put a model into {paths.lmx_models()}")
     return Part("lmx", "up", url, names)
 
 
