@@ -1,7 +1,7 @@
 """The daemon's process: find it, start it, stop it.
 
-OPTA_HOME/daemon/state.json says where it should be; only an answer on `/v3/health` from that very
-process says that it is there.
+OPTA_HOME/daemon/state.json says where it should be; that it is there is said by the lock, and by an
+answer on `/v3/health` from that very process.
 """
 
 import fcntl
@@ -39,9 +39,9 @@ class Running:
 
 
 def find() -> Running | None:
-    """The daemon that state.json names, when it is the one that answers there."""
+    """The daemon that state.json names, when it holds the lock and is the one that answers there."""
     known = state.read()
-    if known is None:
+    if known is None or not held():  # a stranger may have the port of a dead one, and its number
         return None
     url = f"http://127.0.0.1:{known.port}"
     health = ask(url)
@@ -77,6 +77,10 @@ def ensure(say: Callable[[str], None] = note) -> Address:
 
 def start() -> Running:
     """Start the daemon and wait until it answers. Its lock makes one of two starts at once."""
+    # One that is about to stop, or to answer, holds the lock: another beside it would only give way.
+    running = wait(lambda: find() or not held(), STOP_DEADLINE)
+    if isinstance(running, Running):
+        return running
     log = state.log_file()
     seen = log.stat().st_size if log.exists() else 0
     process = spawn(log)
@@ -110,10 +114,10 @@ def become(module: str, *arguments: str) -> NoReturn:
 def stop() -> int | None:
     """End the daemon and wait until it is gone; its pid, or None when none ran.
 
-    The pid must be the one in our own state.json, answer on its port as itself, and hold the lock.
+    The pid must be the one in our own state.json, and answer on its port as itself.
     """
     running = find()
-    if running is None or not held():
+    if running is None:
         return None
     pid = running.health.pid
     os.kill(pid, signal.SIGTERM)

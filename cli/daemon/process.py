@@ -61,6 +61,7 @@ def run() -> int:
         if not acquire(lock):
             print(f"opta daemon: it runs already, pid {holder(lock)}.", file=sys.stderr)
             return 0
+        state.state_file().unlink(missing_ok=True)  # a killed daemon's: its port may be a stranger's now
         call_command("migrate", verbosity=0)
         if ended := settle.settle():
             log.warning("%d turns of a daemon that died are failed now", ended)

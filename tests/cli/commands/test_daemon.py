@@ -6,6 +6,10 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.processes import wait_until
 
@@ -102,3 +106,36 @@ def test_logs_are_printed_and_followed(bare):
     following.send_signal(signal.SIGINT)
     following.communicate()
     assert following.returncode == 130
+
+
+def test_a_stranger_on_the_port_of_a_killed_daemon_is_not_believed(bare):
+    bare("daemon", "start")
+    dead = bare.json("daemon", "status")
+    os.kill(dead["pid"], signal.SIGKILL)
+    port = int(bare.env["OPTA_DAEMON_PORT"])
+    wait_until(lambda: bare("daemon", "status").returncode == 5, "the daemon to be gone")
+    with forger(port, json.dumps(dead).encode()):
+        assert bare("daemon", "status").returncode == 5
+        started = bare("daemon", "start")
+    assert started.returncode == 0
+    assert "started" in started.stdout
+    assert f":{port} " not in started.stdout
+
+
+@contextmanager
+def forger(port: int, health: bytes) -> Iterator[None]:
+    """A program of somebody else's that answers every request as the daemon did."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(health)
+
+        def log_message(self, *_: object) -> None:
+            """Quietly."""
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Answer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield
+        server.shutdown()
