@@ -77,6 +77,7 @@ class Opta(click.Group):
 
 def explain(error: Exception) -> tuple[str, int]:
     """What to say about `error`, and the exit code."""
+    trace = "`opta --debug …` shows where."
     if isinstance(error, Failure):
         return str(error), error.code
     if isinstance(error, click.UsageError):
@@ -88,7 +89,8 @@ def explain(error: Exception) -> tuple[str, int]:
         return str(error), Exit.MISUSE
     if isinstance(error, PermissionError):
         return f"No permission for {error.filename}: {error.strerror}. Check who owns it.", Exit.NOT_PERMITTED
-    trace = "`opta --debug …` shows where."
+    if isinstance(error, OSError) and error.errno:  # the machine's answer: a full disk, a folder that is gone
+        return f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}. {trace}", Exit.ERROR
     return f"{type(error).__name__}: {error}. This is a fault in opta; {trace}", Exit.ERROR
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from cli import config
 from cli.clients import launcher
@@ -128,7 +129,7 @@ class Chat:
         with self.console.status("waiting", spinner_style="dim") as status:
             for body in bodies:
                 if isinstance(body, TurnStarted):
-                    status.update(f"[dim]{body.model}[/dim]")
+                    status.update(f"[dim]{escape(safe(body.model))}[/dim]")
                 elif not isinstance(body, TurnQueued):
                     break
         return body

@@ -74,3 +74,13 @@ def test_the_trace_is_for_those_who_ask():
     loud = CliRunner().invoke(main, ["--debug", "daemon", "logs"], env={"OPTA_HOME": "relative"})
     assert "Traceback" not in quiet.stderr
     assert "Traceback" in loud.stderr
+
+
+def test_what_the_machine_refuses_is_no_fault_of_ours(tmp_path):
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(
+        main, ["daemon", "status"], env={"OPTA_HOME": str(tmp_path / "file" / "home")}
+    )
+    assert result.exit_code == 1
+    assert "Not a directory" in result.stderr
+    assert "fault" not in result.stderr

@@ -140,3 +140,9 @@ def test_a_pipe_learns_of_a_failure_by_the_exit_code(stranded):
     done = stranded("chat", input=b"hello\n")
     assert (done.returncode, done.stdout) == (4, "")
     assert stranded.env["OPTA_LMX_URL"] in done.stderr
+
+
+def test_a_model_called_like_markup_is_only_a_name(opta, chat):
+    terminal = chat(opta, "-m", "[/x]")
+    terminal.type("hi" + ENTER)
+    terminal.expect("No model '[/x]'")
