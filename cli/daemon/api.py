@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import date
 from http import HTTPStatus
 from time import monotonic
@@ -139,16 +140,19 @@ async def stream_events(request: HttpRequest, id: str, after: After = 0) -> Stre
     log = hub.of(request).logs.of(id)
     start = last_event_id(request) or after
     await log.load()  # raises for an unknown session, while there is still a status to say it with
+    if log.stuck:
+        raise log.stuck
     return sse.response(sse.pinged(frames(log, start), PING_SECONDS))
 
 
 async def frames(log: Log, after: int) -> AsyncIterator[bytes]:
-    async for event in log.follow(after):
-        yield sse.frame(event.model_dump_json(), id=event.seq)
+    with suppress(Refusal):  # the stream just ends: who asks again is told, with a status
+        async for event in log.follow(after):
+            yield sse.frame(event.model_dump_json(), id=event.seq)
 
 
 def last_event_id(request: HttpRequest) -> int | None:
     value = request.headers.get("Last-Event-ID", "")
-    if value and not value.isdecimal():
-        raise Refusal(f"Last-Event-ID: {value!r} is no event's number.", field="Last-Event-ID")
+    if value and not events.SEQ.fullmatch(value):
+        raise Refusal(f"Last-Event-ID: {value[:40]!r} is no event's number.", field="Last-Event-ID")
     return int(value) if value else None

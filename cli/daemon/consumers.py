@@ -9,6 +9,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from cli.daemon.errors import UnknownSession
 from cli.daemon.hub import Hub
 from cli.daemon.log import Log
+from cli.protocol.events import SEQ
 from opta.errors import Refusal
 
 # Closing codes: ours are 4000 and HTTP's status, the others are the protocol's own (RFC 6455, 7.4.1).
@@ -26,7 +27,7 @@ class SessionSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels s
         session, after = query.get("session", [""])[0], query.get("after", ["0"])[0]
         # Accepted first: a client is told why by a closing code, which a denied handshake has not.
         await self.accept()
-        if not session or not after.isdecimal():
+        if not session or not SEQ.fullmatch(after):
             await self.close(BAD_QUERY, "Give session= and, to resume, after= (an event's number).")
             return
         log = hub.logs.of(session)

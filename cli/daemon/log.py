@@ -55,6 +55,8 @@ class Log:
         self.lock = asyncio.Lock()
         self.more = asyncio.Event()
         self.closed = False
+        # Why the turn under way cannot end for now: nobody should wait for what does not come.
+        self.stuck: Refusal | None = None
 
     async def append(self, turn: str, body: AnyBody, change: Change | None = None) -> Event:
         """Store a fact and then show it, after all text written so far.
@@ -72,7 +74,10 @@ class Log:
             self.timer = loop.call_at(self.shown_at + GATHER_SECONDS, self._show_text)
 
     async def follow(self, after: int) -> AsyncIterator[Event]:
-        """Every event above `after`, and then each as it comes, until the log is closed."""
+        """Every event above `after`, and then each as it comes, until the log is closed.
+
+        Raises `stuck` after the last one.
+        """
         while True:
             more = self.more
             batch = await self.newer(after)
@@ -80,6 +85,8 @@ class Log:
                 yield event
             if batch:
                 after = batch[-1].seq
+            elif self.stuck:
+                raise self.stuck
             elif self.closed:
                 return
             else:
@@ -88,11 +95,16 @@ class Log:
     async def newer(self, after: int) -> Sequence[Event]:
         """Events above `after` that there are by now, or the first of them; none when there is none."""
         await self.load()
-        if after < self.floor:
-            rows = await self.database(newer, self.session, after, self.floor, PAGE)
-            if rows:
+        while after < (floor := self.floor):  # which may rise meanwhile
+            if rows := await self.database(newer, self.session, after, floor, PAGE):
                 return rows
+            after = floor
         return self.tail[bisect_right(self.tail, after, key=attrgetter("seq")) :]
+
+    def stick(self, why: Refusal | None) -> None:
+        """Tell every follower that the turn under way cannot end; None once it can again."""
+        self.stuck = why
+        self._wake()
 
     def close(self) -> None:
         """Let every follower come to its end."""

@@ -1,5 +1,6 @@
 """Sessions as a client sees them: made, listed, and one with its history."""
 
+import os
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from opta.errors import Refusal
 def create(request: SessionCreate, today: date) -> tuple[SessionView, bool]:
     """The new session, or the one that has this id already; and whether it is new."""
     cwd = request.cwd or str(Path.home())
-    if not Path(cwd).is_dir():
+    if not os.path.isdir(cwd):  # Path.is_dir raises for a name that is too long
         raise Refusal(f"cwd: {cwd} is not a folder on this machine.", field="cwd")
     session, created = Session.objects.get_or_create(
         id=request.id or new_id(),

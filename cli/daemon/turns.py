@@ -168,8 +168,10 @@ class Turns:
                     await session_log.append(running.turn.id, TextDone(text="".join(running.said)))
                     running.said.clear()
                 await self._finish(running.turn, ending, "queued", "running")
+                session_log.stick(None)
                 return
             except Refusal as refusal:
+                session_log.stick(refusal)
                 log.error("turn %s cannot end: %s", running.turn.id, refusal.message)
                 await asyncio.sleep(RETRY_SECONDS)
 

@@ -4,12 +4,15 @@ The loop yields a `Fact` or a `TextDelta`; the session's log stamps it with a nu
 time (`Event`), and sends and stores that. JSON Schema of all of it stands at `/v3/schema`.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 VERSION = 1
+# An event's number as text, in a header or a query.
+SEQ = re.compile(r"[0-9]{1,18}")
 
 
 class Body(BaseModel):

@@ -137,6 +137,7 @@ BAD = [
     ("POST", "/v3/sessions/s1/turns", {"text": "x" * 1_000_001}, 400, "text"),
     ("POST", "/v3/sessions", {"cwd": "relative"}, 400, "cwd"),
     ("POST", "/v3/sessions", {"cwd": "/no/such/folder"}, 400, "cwd"),
+    ("POST", "/v3/sessions", {"cwd": "/" + "x" * 300}, 400, "cwd"),
     ("POST", "/v3/sessions", {"id": "a b"}, 400, "id"),
     ("POST", "/v3/sessions", [], 400, "body"),
     ("POST", "/v3/sessions/s1/cancel", {"turns": "t"}, 400, "turns"),
@@ -169,8 +170,9 @@ def test_what_is_no_json_is_refused(http: httpx.Client, content: bytes):
     assert answer.json()["detail"]
 
 
-def test_a_wrong_last_event_id_is_refused(http: httpx.Client):
-    answer = http.get("/v3/sessions/s1/stream", headers={"Last-Event-ID": "x"})
+@pytest.mark.parametrize("value", ["x", "9" * 5000])
+def test_a_wrong_last_event_id_is_refused(http: httpx.Client, value: str):
+    answer = http.get("/v3/sessions/s1/stream", headers={"Last-Event-ID": value})
     assert (answer.status_code, answer.json()["field"]) == (400, "Last-Event-ID")
 
 

@@ -250,6 +250,11 @@ async def test_a_disk_that_takes_no_more_refuses_the_submit_and_leaves_nothing_h
     assert kind((await v3.settled(session))[-1]) == "turn.done"
 
 
+def ended(v3: V3, session: str) -> bool:
+    answer = httpx.get(f"{v3.role.url}/v3/sessions/{session}", headers=v3.role.headers)
+    return answer.json()["active"] is None
+
+
 async def test_a_turn_whose_end_the_disk_refuses_ends_when_it_can(v3: V3, model: Scripted):
     gate = asyncio.Event()
     model.will(text("Half"), gate, text("x" * 300_000), end())
@@ -260,5 +265,9 @@ async def test_a_turn_whose_end_the_disk_refuses_ends_when_it_can(v3: V3, model:
     with full_disk(v3.role):
         gate.set()
         await asyncio.to_thread(wait_until, lambda: "cannot end" in said(), "the daemon to say so", 10)
+        with pytest.raises(httpx.HTTPStatusError) as refused:  # nobody waits for what does not come
+            await v3.settled(session)
+        assert refused.value.response.status_code in (503, 507)
+    await asyncio.to_thread(wait_until, lambda: ended(v3, session), "the turn to end", 10)
     seen = await v3.settled(session)
     assert (kind(seen[-1]), body(seen[-1])["code"]) == ("turn.failed", "storage_failed")

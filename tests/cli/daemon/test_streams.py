@@ -122,7 +122,8 @@ async def test_a_long_log_is_replayed_from_its_rows(v3: V3, model: Scripted):
 
 
 async def test_a_socket_says_why_it_closes(v3: V3):
-    for query, code in (("session=nobody", 4404), ("", 4400), ("session=a&after=x", 4400)):
+    huge = f"session={await v3.create()}&after={'9' * 5000}"
+    for query, code in (("session=nobody", 4404), ("", 4400), ("session=a&after=x", 4400), (huge, 4400)):
         url = f"{v3.role.url.replace('http', 'ws')}/v3/ws?{query}"
         async with websockets.connect(url, additional_headers=v3.role.headers) as socket:
             await socket.wait_closed()
