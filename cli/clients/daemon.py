@@ -76,7 +76,7 @@ class Daemon:
         return ids[0] if len(ids) == 1 else beginning
 
     def submit(self, session: str, text: str, *, turn: str, model: str | None = None) -> TurnView:
-        """Queue a turn under an id of the caller's, who can so cancel it at any time."""
+        """Queue a turn under an id of the caller's, who can so cancel it, and ask again after a failure."""
         body = checked(TurnSubmit, id=turn, text=text, model=model)
         return TurnView.model_validate_json(
             self.call("POST", f"/v3/sessions/{quote(session, safe='')}/turns", body)

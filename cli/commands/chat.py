@@ -97,8 +97,9 @@ class Chat:
     def turn(self, text: str) -> None:
         self.session = self.session or open_session(self.daemon, self.cwd, self.model)
         turn = new_id()
-        with cancelling(partial(self.daemon.cancel, self.session, turn)), silent():
+        with cancelling(partial(self.daemon.cancel, self.session, turn)) as submitted, silent():
             view = self.daemon.submit(self.session, text, turn=turn, model=self.model)
+            submitted.set()
             events = self.daemon.follow(self.session, view)
             ending = self.stream(events) if self.console.is_terminal else self.copy(events)
         self.end(ending)

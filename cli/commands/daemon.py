@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 import click
 
+from cli import config
 from cli.clients import launcher
 from cli.output import Exit, Failure, document
 from cli.protocol import state
@@ -23,6 +24,9 @@ def start() -> None:
     word = "runs already" if running else "started"
     running = running or launcher.start()
     click.echo(f"The daemon {word}: {running.url} (pid {running.health.pid}).")
+    wanted = config.load().daemon_port
+    if not running.url.endswith(f":{wanted}"):
+        click.echo(f"Port {wanted} was held by another program, so it took the next free one.")
 
 
 @command.command()

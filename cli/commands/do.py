@@ -87,8 +87,9 @@ class Lines:
 
 def run(daemon: Daemon, session: str, prompt: str, model: str | None, show: Text | Lines) -> Exit:
     turn = new_id()
-    with cancelling(partial(daemon.cancel, session, turn), signal.SIGTERM):
+    with cancelling(partial(daemon.cancel, session, turn), signal.SIGTERM) as submitted:
         view = daemon.submit(session, prompt, turn=turn, model=model)
+        submitted.set()
         try:
             for event in daemon.follow(session, view):
                 show.show(event)

@@ -71,14 +71,17 @@ class Text:
 
 
 @contextlib.contextmanager
-def cancelling(cancel: Callable[[], None], *signals: int) -> Iterator[None]:
+def cancelling(cancel: Callable[[], None], *signals: int) -> Iterator[threading.Event]:
     """Meanwhile Ctrl-C (and `signals`) asks the daemon to cancel, and the turn's events end by themselves.
 
-    No exception tears the reading of events; only a second Ctrl-C leaves at once.
+    No exception tears the reading of events; only a second Ctrl-C leaves at once. Gives the event to set
+    when the turn is submitted: what the daemon does not have yet it cannot cancel.
     """
     came: list[int] = []
+    submitted = threading.Event()
 
     def ask() -> None:
+        submitted.wait()
         # When the daemon is gone there is nothing to cancel, and whoever follows the turn says so.
         with contextlib.suppress(Failure):
             cancel()
@@ -91,8 +94,9 @@ def cancelling(cancel: Callable[[], None], *signals: int) -> Iterator[None]:
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, *signals)}
     try:
-        yield
+        yield submitted
     finally:
+        submitted.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -15,6 +15,9 @@ from opta.errors import Refusal
 # Closing codes: ours are 4000 and HTTP's status, the others are the protocol's own (RFC 6455, 7.4.1).
 BAD_QUERY, NOT_FOUND, GOING_AWAY, UNSUPPORTED, FAILED = 4400, 4404, 1001, 1003, 1011
 
+# The rows cannot be read now: the client may resume when they can.
+UNREADABLE = "The daemon's database failed; its log says how."
+
 
 class SessionSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
     """Sends; what a client has to say goes over HTTP. A slow reader slows only itself."""
@@ -36,6 +39,9 @@ class SessionSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels s
         except UnknownSession:
             await self.close(NOT_FOUND, "There is no such session.")
             return
+        except Refusal:
+            await self.close(FAILED, UNREADABLE)
+            return
         self.sender = asyncio.create_task(self.send_all(log, int(after)))
 
     async def send_all(self, log: Log, after: int) -> None:
@@ -43,8 +49,8 @@ class SessionSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels s
             async for event in log.follow(after):
                 await self.send(text_data=event.model_dump_json())
             await self.close(GOING_AWAY, "The daemon is stopping.")
-        except Refusal:  # the rows cannot be read: the client may resume when they can
-            await self.close(FAILED, "The daemon's database failed; its log says how.")
+        except Refusal:
+            await self.close(FAILED, UNREADABLE)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         await self.close(UNSUPPORTED, "This socket only sends: submit and cancel over HTTP.")

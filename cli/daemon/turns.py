@@ -116,9 +116,19 @@ class Turns:
     async def _work(self, session: str) -> None:
         """Run the first turn that waits: one such task for each turn, one at a time in a session."""
         async with self.lanes.setdefault(session, asyncio.Lock()):
-            turn = await self.database(next_turn, session)
+            turn = await self._next(session)
             if turn and not self.stopping:
                 await self._run(turn)
+
+    async def _next(self, session: str) -> Turn | None:
+        """The first turn that waits; asks until the disk answers, or the turn would wait for ever."""
+        while not self.stopping:
+            try:
+                return await self.database(next_turn, session)
+            except Refusal as refusal:
+                log.error("session %s cannot go on: %s", session, refusal.message)
+                await asyncio.sleep(RETRY_SECONDS)
+        return None
 
     async def _run(self, turn: Turn) -> None:
         running = self.running[turn.session_id] = Running(turn, cast(Task, asyncio.current_task()))

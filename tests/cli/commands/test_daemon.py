@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -48,6 +49,13 @@ def test_its_files_are_the_owners_alone(bare):
     bare("daemon", "start")
     for name in ("daemon.log", "token", "state.json"):
         assert stat.S_IMODE((bare.daemon_files / name).stat().st_mode) == 0o600
+
+
+def test_a_foreign_program_on_its_port_is_said_aloud(bare):
+    port = int(bare.env["OPTA_DAEMON_PORT"])
+    with socket.create_server(("127.0.0.1", port)):
+        said = bare("daemon", "start").stdout
+    assert f"Port {port} was held by another program" in said
 
 
 def test_a_process_that_is_not_the_daemon_is_never_killed(bare):
