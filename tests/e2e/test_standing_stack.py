@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests import processes
@@ -144,7 +145,7 @@ def test_no_runner_outlives_a_killed_lmx(daemon: Role, lmx: Role):
     until(follow(daemon, session), "text.delta")
     (runner,) = runner_pids(lmx)
     lmx.kill()
-    wait_until(lambda: not Path(f"/proc/{runner}").exists(), f"the end of runner {runner}", 10)
+    wait_until(lambda: not psutil.pid_exists(runner), f"the end of runner {runner}", 10)
 
 
 def test_a_daemon_killed_mid_turn_settles_the_turn_and_keeps_the_history_valid(

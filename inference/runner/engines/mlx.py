@@ -4,7 +4,6 @@ Written against mlx-lm 0.32.2; no other file knows its BatchGenerator. An engine
 thread that made it: MLX's streams are thread-local.
 """
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Collection
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import psutil
 from mlx.utils import tree_flatten
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import KVCache, make_prompt_cache
@@ -143,16 +143,7 @@ def widenable(model: Any, config: dict[str, Any]) -> bool:
     if "quantization" in config or "quantization_config" in config:
         return False
     parameters = sum(array.size for array in arrays(model))
-    return parameters * 4 < free_memory() * 0.7
-
-
-def free_memory() -> int:
-    """Bytes that could be used without pushing anything out."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
-        return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return parameters * 4 < psutil.virtual_memory().available * 0.7
 
 
 def precision(model: Any, config: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.cli.daemon.conftest import ENDINGS, V3, body, kind, until
@@ -204,8 +205,7 @@ def test_a_client_that_asks_after_the_lock_keeps_no_daemon_from_starting(tmp_pat
 
 
 def opened(pid: int, file: str) -> bool:
-    folder = Path(f"/proc/{pid}/fd")
-    return any(Path(os.path.realpath(fd)) == Path(file) for fd in folder.iterdir())
+    return any(Path(found.path) == Path(file) for found in psutil.Process(pid).open_files())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
