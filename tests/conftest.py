@@ -9,12 +9,34 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psutil
 import pytest
 from pytest_django import Settings
 
 from tests import processes
 from tests.processes import ROOT, Role
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Every process that a test starts, and whatever that starts, has ended with the last test."""
+    os.environ["OPTA_TEST_RUN"] = run = uuid4().hex
+    yield
+    left = [
+        process for process in psutil.process_iter() if process.pid != os.getpid() and started(process, run)
+    ]
+    for process in left:
+        process.kill()
+    assert left == []
+
+
+def belongs(process: psutil.Process, run: str) -> bool:
+    try:
+        return process.environ().get("OPTA_TEST_RUN") == run
+    except psutil.Error:  # it ended meanwhile, or is somebody else's
+        return False
 
 
 @pytest.fixture(scope="session")

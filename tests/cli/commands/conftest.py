@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -42,7 +41,8 @@ class Shell:
         return Shell(self.home, folder, dict(self.env))
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "cli.main", *words]
+        # -P: a test may stand in a folder with a `cli` of its own.
+        return [sys.executable, "-P", "-m", "cli.main", *words]
 
     def __call__(self, *words: str, input: bytes = b"", **env: str) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
@@ -66,7 +66,8 @@ class Shell:
         return self.home / "opta" / "daemon"
 
     def close(self) -> None:
-        self("daemon", "stop")
+        stopped = self("daemon", "stop")
+        assert stopped.returncode == 0, stopped.stderr
 
 
 @pytest.fixture(scope="session")
@@ -113,20 +114,15 @@ def bare(make_shell: Callable[[str], Shell]) -> Iterator[Shell]:
 
 
 @pytest.fixture(scope="session")
-def long_winded(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Role]:
-    """An LMX whose model says 4000 tokens, so that there is a middle to break off in."""
-    folder = tmp_path_factory.mktemp("long")
-    shutil.copytree(models / "opta-tiny", folder / "opta-tiny")
-    config = folder / "opta-tiny" / "generation_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "max_new_tokens": 4000}))
-    role = processes.lmx(tmp_path_factory.mktemp("lmx"), folder)
+def long_lmx(tmp_path_factory: pytest.TempPathFactory, long_winded: Path) -> Iterator[Role]:
+    role = processes.lmx(tmp_path_factory.mktemp("lmx"), long_winded)
     yield role
     role.stop()
 
 
 @pytest.fixture
-def patient(make_shell: Callable[[str], Shell], long_winded: Role) -> Iterator[Shell]:
+def patient(make_shell: Callable[[str], Shell], long_lmx: Role) -> Iterator[Shell]:
     """A machine of the test's own with that LMX: its daemon may be killed."""
-    shell = make_shell(long_winded.url)
+    shell = make_shell(long_lmx.url)
     yield shell
     shell.close()

@@ -88,8 +88,7 @@ def test_a_folder_called_cli_where_the_user_stands_is_not_run(bare):
     package = bare.folder / "cli"
     package.mkdir()
     (package / "__init__.py").write_text("raise SystemExit('a stranger was imported')")
-    command = [sys.executable, "-P", "-m", "cli.main", "daemon", "start"]
-    done = subprocess.run(command, env=bare.env, cwd=bare.folder, capture_output=True, text=True)
+    done = bare("daemon", "start")
     assert (done.returncode, done.stderr) == (0, "")
 
 
