@@ -24,15 +24,14 @@ def nothing_is_left_behind() -> Iterator[None]:
     """Every process that a test starts, and whatever that starts, has ended with the last test."""
     os.environ["OPTA_TEST_RUN"] = run = uuid4().hex
     yield
-    left = [
-        process for process in psutil.process_iter() if process.pid != os.getpid() and started(process, run)
-    ]
+    left = [process for process in psutil.process_iter() if belongs(process, run)]
     for process in left:
         process.kill()
     assert left == []
 
 
 def belongs(process: psutil.Process, run: str) -> bool:
+    """Whether this run started it: a process shows the environment that it was started with."""
     try:
         return process.environ().get("OPTA_TEST_RUN") == run
     except psutil.Error:  # it ended meanwhile, or is somebody else's
