@@ -80,6 +80,11 @@ def holder(port: int) -> str:
     return "a process of another user"
 
 
+def goes_on(role: Role) -> bool:
+    """Whether it is a daemon that a command started before: that one is used, and left as it is."""
+    return role.name == "daemon" and taken(role.port) and role.answers()
+
+
 def refuse_taken_ports(found: list[Role]) -> None:
     busy = {role.port: role.name for role in found if role.name != "worker" and taken(role.port)}
     if not busy:
@@ -120,7 +125,7 @@ def environment(found: list[Role]) -> dict[str, str]:
     }
 
 
-def announce(found: list[Role]) -> None:
+def announce(found: list[Role], kept: set[str]) -> None:
     """Wait for every role to answer, then print the table; a late one is named, not waited for longer."""
     end = time.monotonic() + READY_DEADLINE
     waiting = list(found)
@@ -132,6 +137,7 @@ def announce(found: list[Role]) -> None:
     )
     for role in found:
         state = "[red]not answering[/], see its lines above" if role in waiting else "[green]up[/]"
+        state += ", as before" if role.name in kept else ""
         table.add_row(role.name, state, role.page)
     console.print(table, "Try next:  [bold].venv/bin/opta chat[/]      Stop: Ctrl-C", sep="\n")
 
@@ -151,13 +157,15 @@ class Screen:
             sys.stdout.flush()
 
 
-def run(found: list[Role]) -> int:
+def run(found: list[Role], kept: set[str]) -> int:
     """The Procfile under honcho until Ctrl-C, SIGTERM or a closed terminal; the exit status."""
     manager = Manager(Printer(Screen()))
     for name, command in parse_procfile((paths.CHECKOUT / "Procfile").read_text()).processes.items():
+        if name in kept:
+            continue
         manager.add_process(name, command, env=environment(found), cwd=str(paths.CHECKOUT))
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    threading.Thread(target=announce, args=(found,), daemon=True).start()
+    threading.Thread(target=announce, args=(found, kept), daemon=True).start()
     manager.loop()
     stopped = manager.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
     return 0 if stopped else int(manager.returncode or 0)
@@ -170,11 +178,12 @@ def pid_file() -> Path:
 
 def main() -> None:
     found = roles()
-    refuse_taken_ports(found)
+    kept = {role.name for role in found if goes_on(role)}
+    refuse_taken_ports([role for role in found if role.name not in kept])
     prepare()
     pid_file().write_text(str(os.getpid()))
     try:
-        status = run(found)
+        status = run(found, kept)
     finally:
         pid_file().unlink(missing_ok=True)
     sys.exit(status)

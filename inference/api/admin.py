@@ -8,7 +8,8 @@ from ninja import Router
 
 from inference.api.dialect import answer
 from inference.api.docs import responses
-from inference.pool import OPENBLAS_ADVICE, Pool, Runner
+from inference.api.front import pool_of
+from inference.pool import OPENBLAS_ADVICE, Runner
 from inference.request import Activity, Inspect, Report
 from opta.errors import Refusal
 from opta.version import VERSION
@@ -40,7 +41,7 @@ router = Router(tags=["admin"])
 
 @router.get("/admin/status", summary="Status", openapi_extra=responses(Status))
 async def status(request: HttpRequest) -> HttpResponse:
-    pool: Pool = request.scope["pool"]  # type: ignore[attr-defined]  # set by inference.api.front
+    pool = pool_of(request)
     runners = await asyncio.gather(*map(inspect, pool.runners))
     return answer(Status(VERSION, str(pool.catalog.folder), pool.loading, runners))
 

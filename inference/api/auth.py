@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import async_only_middleware
 
 from inference.api.dialect import answer_error
+from inference.api.front import pool_of
 from inference.config import Config, is_loopback
 from opta.errors import Refusal
 
@@ -23,7 +24,7 @@ Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 def middleware(get_response: Handler) -> Handler:
     async def checked(request: HttpRequest) -> HttpResponse:
         try:
-            check(request, request.scope["pool"].config)  # type: ignore[attr-defined]  # set by inference.api.front
+            check(request, pool_of(request).config)
         except Refusal as error:
             return answer_error(request, error)
         response = await get_response(request)

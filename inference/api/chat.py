@@ -12,9 +12,9 @@ from ninja import Router
 
 from inference.api.dialect import answer, event
 from inference.api.docs import responses
+from inference.api.front import pool_of
 from inference.catalog import Defaults
 from inference.errors import envelope
-from inference.pool import Pool
 from inference.request import Event, Finish, Generate, Message, Text
 from inference.schemas.chat import (
     Answer,
@@ -36,7 +36,7 @@ router = Router(tags=["OpenAI"])
 @router.post("/chat/completions", summary="Chat", openapi_extra=responses(ChatCompletion, ChatChunk))
 async def chat(request: HttpRequest, wanted: ChatRequest) -> HttpResponse | StreamingHttpResponse:
     """Answers whole, or as server-sent events of `chat.completion.chunk` with `stream: true`."""
-    pool: Pool = request.scope["pool"]  # type: ignore[attr-defined]  # set by inference.api.front
+    pool = pool_of(request)
     model = pool.find(wanted.model)
     events = pool.generate(model, generate(wanted, model.defaults))
     # A request the runner refuses has this instead of its first event: in time for a status code.

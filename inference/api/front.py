@@ -1,9 +1,10 @@
 """The ASGI entry of LMX: gives each request the pool, and holds its body to what is allowed."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
 
 from inference.api.dialect import encode
 from inference.errors import envelope
@@ -36,3 +37,8 @@ async def refuse(error: Refusal, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": encode(envelope(error))})
+
+
+def pool_of(request: HttpRequest) -> Pool:
+    """The pool that the front put into the request's scope."""
+    return cast(Pool, request.scope["pool"])  # type: ignore[attr-defined]  # an ASGIRequest

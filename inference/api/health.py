@@ -4,9 +4,9 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from inference.api.dialect import answer
+from inference.api.front import pool_of
 from inference.catalog import AUTO
 from inference.errors import UnknownModel
-from inference.pool import Pool
 from opta.version import VERSION
 
 router = Router(tags=["health"])
@@ -20,7 +20,7 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 @router.get("/readyz", summary="Ready")
 async def readyz(request: HttpRequest) -> HttpResponse:
     """200 with the model that `auto` stands for, or 503 with the reason there is none."""
-    pool: Pool = request.scope["pool"]  # type: ignore[attr-defined]  # set by inference.api.front
+    pool = pool_of(request)
     try:
         model = pool.find(AUTO)
     except UnknownModel as error:

@@ -6,7 +6,7 @@ from ninja import Router
 
 from inference.api.dialect import answer
 from inference.api.docs import responses
-from inference.pool import Pool
+from inference.api.front import pool_of
 
 
 class Lmx(msgspec.Struct):
@@ -36,7 +36,7 @@ router = Router(tags=["OpenAI"])
 @router.get("/models", summary="Models", openapi_extra=responses(ModelList))
 async def models(request: HttpRequest) -> HttpResponse:
     """The models on disk right now; any of them is loaded by asking for it."""
-    pool: Pool = request.scope["pool"]  # type: ignore[attr-defined]  # set by inference.api.front
+    pool = pool_of(request)
     loaded = {runner.model.id for runner in pool.runners}
     cards = [
         ModelCard(model.id, model.created, Lmx(model.id in loaded, model.context, model.size_bytes))

@@ -89,6 +89,20 @@ def test_a_closed_terminal_ends_them_all(own):
     assert [process for process in started if process.is_running()] == []
 
 
+def test_a_daemon_that_runs_already_is_used_and_left_alone(own, start_daemon, tmp_path: Path):
+    lmx = f"http://127.0.0.1:{own['LMX_PORT']}"
+    daemon = start_daemon(lmx_url=lmx, home=Path(own["OPTA_HOME"]))
+    own["OPTA_DAEMON_PORT"] = daemon.url.rpartition(":")[2]
+    log = tmp_path / "again.log"
+    with log.open("wb") as out:
+        up = subprocess.Popen(UP, env=own, cwd=ROOT, stdout=out, stderr=out)
+    wait_until(lambda: up.poll() is not None or "Try next" in log.read_text(), "the table", 90)
+    assert "up, as before" in log.read_text()
+    up.send_signal(signal.SIGINT)
+    assert up.wait(15) == 0
+    assert not daemon.ended
+
+
 def test_a_taken_port_is_named_with_its_holder_before_anything_starts(own, tmp_path: Path):
     with socket.create_server(("127.0.0.1", int(own["LMX_PORT"]))):
         refused = subprocess.run(UP, env=own, cwd=ROOT, capture_output=True, text=True, check=False)
