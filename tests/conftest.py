@@ -50,10 +50,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def long_winded(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
     """The tiny model told to speak for 500 tokens, so that there is a middle to break off in."""
-    folder = tmp_path_factory.mktemp("long")
+    return speaking(models, tmp_path_factory.mktemp("long"), tokens=500)
+
+
+def speaking(models: Path, folder: Path, tokens: int) -> Path:
+    """A folder of models like `models`, whose tiny model says so many tokens."""
     shutil.copytree(models / "opta-tiny", folder / "opta-tiny")
     config = folder / "opta-tiny" / "generation_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "max_new_tokens": 500}))
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_new_tokens": tokens}))
     return folder
 
 

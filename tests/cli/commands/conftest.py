@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests import processes
+from tests.conftest import speaking
 from tests.processes import Role, free_port
 
 
@@ -114,8 +115,10 @@ def bare(make_shell: Callable[[str], Shell]) -> Iterator[Shell]:
 
 
 @pytest.fixture(scope="session")
-def long_lmx(tmp_path_factory: pytest.TempPathFactory, long_winded: Path) -> Iterator[Role]:
-    role = processes.lmx(tmp_path_factory.mktemp("lmx"), long_winded)
+def long_lmx(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Role]:
+    """An LMX whose model says 4000 tokens: time for a command to be run while it speaks."""
+    folder = speaking(models, tmp_path_factory.mktemp("longer"), tokens=4000)
+    role = processes.lmx(tmp_path_factory.mktemp("lmx"), folder)
     yield role
     role.stop()
 
