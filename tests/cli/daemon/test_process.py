@@ -4,13 +4,11 @@ import asyncio
 import fcntl
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +18,7 @@ import pytest
 
 from tests.cli.daemon.conftest import ENDINGS, V3, body, kind, until
 from tests.processes import ROOT, Role, free_port, wait_until
-from tests.scripted import Scripted, end, says, text
+from tests.scripted import Scripted, says, text
 
 Start = Callable[..., Role]
 Connect = Callable[[Role], V3]
@@ -222,52 +220,3 @@ def test_a_wrong_configuration_is_named_and_nothing_starts(tmp_path: Path):
     _, said = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "OPTA_DAEMON_PORT" in said
-
-
-@contextmanager
-def full_disk(role: Role) -> Iterator[None]:
-    """The daemon's files grow no more."""
-    if not hasattr(resource, "prlimit"):
-        pytest.skip("prlimit is Linux's alone")
-    size = (role.home / "daemon" / "daemon.sqlite3-wal").stat().st_size
-    _, most = resource.prlimit(role.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(role.pid, resource.RLIMIT_FSIZE, (size, most))
-    yield
-    resource.prlimit(role.pid, resource.RLIMIT_FSIZE, (most, most))
-
-
-async def test_a_disk_that_takes_no_more_refuses_the_submit_and_leaves_nothing_half_done(
-    v3: V3, model: Scripted
-):
-    session = await v3.create()
-    with full_disk(v3.role):
-        answer = await v3.http.post(f"/v3/sessions/{session}/turns", json={"text": "x" * 100_000})
-        assert answer.status_code in (503, 507)
-        assert answer.json()["code"] in ("storage_failed", "storage_full")
-    assert (await v3.events(session), model.requests) == ([], [])
-    model.will(text("ok"), end())
-    await v3.submit(session, "now")
-    assert kind((await v3.settled(session))[-1]) == "turn.done"
-
-
-def ended(v3: V3, session: str) -> bool:
-    answer = httpx.get(f"{v3.role.url}/v3/sessions/{session}", headers=v3.role.headers)
-    return answer.json()["active"] is None
-
-
-async def test_a_turn_whose_end_the_disk_refuses_ends_when_it_can(v3: V3, model: Scripted):
-    gate = asyncio.Event()
-    model.will(text("Half"), gate, text("x" * 300_000), end())
-    session = await v3.create()
-    await v3.submit(session, "hi")
-    await until(v3.stream(session), "text.delta")
-    said = v3.role.log.read_text
-    with full_disk(v3.role):
-        gate.set()
-        await asyncio.to_thread(wait_until, lambda: "cannot end" in said(), "the daemon to say so", 10)
-        with pytest.raises(httpx.HTTPStatusError) as refused:  # nobody waits for what does not come
-            await v3.settled(session)
-        assert refused.value.response.status_code in (503, 507)
-    await asyncio.to_thread(wait_until, lambda: ended(v3, session), "the turn to end", 10)
-    seen = await v3.settled(session)
-    assert (kind(seen[-1]), body(seen[-1])["code"]) == ("turn.failed", "storage_failed")
