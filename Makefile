@@ -34,7 +34,7 @@ bench: .venv/.test ## Measure LMX against mlx_lm.server on this machine
 
 lock: $(UV) ## Compile requirements/*.txt from *.in
 	$(COMPILE) requirements/dev.in --output-file requirements/dev.txt
-	for role in base sites daemon lmx; do \
+	for role in base sites daemon lmx gguf; do \
 		$(COMPILE) requirements/$$role.in --constraint requirements/dev.txt --output-file requirements/$$role.txt || exit 1; \
 	done
 

@@ -34,6 +34,8 @@ class Model:
 
     id: str
     folder: Path
+    # "chat", "embedding" or "reranker".
+    kind: str
     # Tokens of prompt and answer together.
     context: int
     defaults: Defaults
@@ -93,6 +95,7 @@ def read(folder: Path, name: str) -> Model:
     return Model(
         id=name,
         folder=folder,
+        kind="chat",
         context=number(text, "max_position_embeddings") or UNLIMITED,
         defaults=defaults(generation),
         size_bytes=sum(file.st_size for file in weights),

@@ -18,7 +18,7 @@ import msgspec
 from inference.catalog import AUTO, Catalog, Model
 from inference.config import Config
 from inference.errors import LoadFailed, RunnerDied, RunnerRefused, ShuttingDown
-from inference.request import Cancel, Event, Failed, Finish, Generate, Inspect, Ready, Report
+from inference.request import Assignment, Cancel, Event, Failed, Generate, Last, Question, Ready
 from inference.runner import link
 from opta import paths
 from opta.errors import Refusal
@@ -75,16 +75,17 @@ class Runner:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = (theirs.fileno(), model.folder, model.context, cache_bytes)
+            assignment = Assignment("mlx", str(model.folder), model.kind, model.context, cache_bytes)
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "inference.runner", *map(str, arguments),
+                sys.executable, "-m", "inference.runner",
+                str(theirs.fileno()), msgspec.json.encode(assignment),
                 pass_fds=[theirs.fileno()], start_new_session=True, cwd=paths.CHECKOUT, env=environment(),
                 stdin=DEVNULL, stdout=PIPE, stderr=STDOUT,
             )  # fmt: skip
         return cls(model, process, *await asyncio.open_unix_connection(sock=ours))
 
-    async def ask(self, command: Generate | Inspect) -> AsyncGenerator[Event]:
-        """The events of one request, the last a Finish or Report. Closing it early cancels the request."""
+    async def ask(self, command: Question) -> AsyncGenerator[Event]:
+        """The events of one request, as request.py tells. Closing it early cancels the request."""
         if self.over:
             raise self.over
         command = msgspec.structs.replace(command, id=next(self.ids))
@@ -94,7 +95,7 @@ class Runner:
         try:
             while not answered:
                 event = await inbox.get()
-                answered = isinstance(event, Refusal | Finish | Report)
+                answered = isinstance(event, Refusal | Last)
                 if isinstance(event, Refusal):
                     raise event
                 yield event
@@ -163,7 +164,9 @@ class Runner:
 
 
 def refusal(event: Failed) -> Refusal:
-    return RunnerRefused(event.message, field=event.field, status=event.status, code=event.code)
+    return RunnerRefused(
+        event.message, field=event.field, status=event.status, code=event.code, retry_after=event.retry_after
+    )
 
 
 def environment() -> dict[str, str]:
@@ -209,6 +212,15 @@ class Pool:
         self.loads[model.id] = load
         # A client that hangs up does not end a load that others wait for.
         return await asyncio.shield(load)
+
+    async def ask(self, model: Model, question: Question) -> Last:
+        """The one event that answers a question that is no Generate. Raises Refusal."""
+        runner = await self.get(model)
+        async with aclosing(runner.ask(question)) as events:
+            async for event in events:
+                if isinstance(event, Last):
+                    return event
+        raise AssertionError("a runner's events end with a Last, or raise")
 
     async def generate(self, model: Model, wanted: Generate) -> AsyncGenerator[Event]:
         """The events of one answer; closing it early cancels the answer. Raises Refusal."""

@@ -8,17 +8,25 @@ Refusal                     a request we understand and will not do: status, cod
 class Refusal(Exception):
     """An answer that is not 2xx: `message` says what happened, to which thing, and what to do next.
 
-    `field` names the part of the request that is wrong, as a dotted path, when one part is.
+    `field` names the part of the request that is wrong, as a dotted path, when one part is;
+    `retry_after` is in how many seconds the same request may succeed.
     """
 
     status = 400
     code = "invalid_request"
 
     def __init__(
-        self, message: str, *, field: str | None = None, status: int | None = None, code: str | None = None
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.status = status or self.status
         self.code = code or self.code
+        self.retry_after = retry_after

@@ -15,7 +15,7 @@ from inference.api.docs import responses
 from inference.api.front import pool_of
 from inference.catalog import Defaults
 from inference.errors import envelope
-from inference.request import Event, Finish, Generate, Message, Text
+from inference.request import Chat, Ended, Event, Finish, Generate, Message, Sampling, Text
 from inference.schemas.chat import (
     Answer,
     ChatChunk,
@@ -51,11 +51,13 @@ def generate(wanted: ChatRequest, defaults: Defaults) -> Generate:
     """The internal request: the client's fields, else the model's defaults."""
     return Generate(
         id=0,
-        messages=[Message(**message.model_dump(exclude_none=True)) for message in wanted.messages],
+        prompt=Chat([Message(**message.model_dump(exclude_none=True)) for message in wanted.messages]),
         max_tokens=wanted.max_completion_tokens or wanted.max_tokens or defaults.max_tokens,
-        temperature=defaults.temperature if wanted.temperature is None else wanted.temperature,
-        top_p=wanted.top_p or defaults.top_p,
-        seed=wanted.seed,
+        sampling=Sampling(
+            temperature=defaults.temperature if wanted.temperature is None else wanted.temperature,
+            top_p=wanted.top_p or defaults.top_p,
+            seed=wanted.seed,
+        ),
         stop=wanted.stop or [],
     )
 
@@ -79,13 +81,15 @@ class Reply:
     created: int = field(default_factory=lambda: int(time.time()))
 
     async def whole(self, events: AsyncGenerator[Event]) -> ChatCompletion:
-        text = ""
+        text, reason = "", ""
         async with aclosing(events):
             async for found in events:
                 if isinstance(found, Text):
                     text += found.text
+                elif isinstance(found, Ended):
+                    reason = found.reason
                 elif isinstance(found, Finish):
-                    choices = [Choice(Answer(text), found.reason)]
+                    choices = [Choice(Answer(text), reason)]
                     return ChatCompletion(self.id, self.created, self.model, choices, usage(found))
         raise AssertionError("a runner's events end with Finish, or raise")
 
@@ -97,10 +101,10 @@ class Reply:
                 async for found in events:
                     if isinstance(found, Text):
                         yield self.chunk(Delta(content=found.text))
-                    elif isinstance(found, Finish):
+                    elif isinstance(found, Ended):
                         yield self.chunk(Delta(), found.reason)
-                        if self.wants_usage:
-                            yield event(ChatChunk(self.id, self.created, self.model, [], usage(found)))
+                    elif isinstance(found, Finish) and self.wants_usage:
+                        yield event(ChatChunk(self.id, self.created, self.model, [], usage(found)))
         except Refusal as error:
             yield event(envelope(error))
         else:

@@ -14,7 +14,10 @@ def answer(value: object, status: int = 200) -> HttpResponse:
 
 
 def answer_error(request: HttpRequest, error: Refusal) -> HttpResponse:
-    return answer(envelope(error), error.status)
+    refused = answer(envelope(error), error.status)
+    if error.retry_after is not None:
+        refused["Retry-After"] = str(error.retry_after)
+    return refused
 
 
 def event(value: object) -> bytes:

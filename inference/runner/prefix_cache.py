@@ -2,6 +2,7 @@
 
 import copy
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 from numpy.typing import NDArray
+
+from inference.request import Prefixes
 
 # One layer's keys and values, or recurrent state, as mlx_lm keeps them.
 LayerCaches = list[Any]
@@ -57,6 +60,9 @@ class PrefixCache:
         self.nbytes += kept.nbytes
         while self.nbytes > self.budget:
             self.drop(next(iter(self.entries)))
+
+    def report(self, id: int, decode: Callable[[list[int]], str]) -> Prefixes:
+        return Prefixes(id, len(self.entries), self.nbytes, self.budget, 0, 0, 0, [])
 
     def drop(self, key: bytes) -> None:
         self.nbytes -= self.entries.pop(key).nbytes

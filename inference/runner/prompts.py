@@ -1,62 +1,65 @@
-"""Messages to tokens, by the model's own chat template."""
+"""What was asked, as the tokens that the model continues."""
 
-import copy
-from collections.abc import Collection
-from pathlib import Path
-from typing import Any
-
-import msgspec
-from jinja2 import TemplateError
-from mlx_lm.utils import load_config, load_tokenizer
+from typing import NamedTuple
 
 from inference.errors import RunnerRefused
-from inference.request import Message
-from inference.runner.text import Detokenizer
+from inference.request import Chat, Generate, Plain, Prompt, Raw
+from inference.runner.tokenizer import Tokenizer
+
+
+class Prepared(NamedTuple):
+    """A prompt ready for the model; `checkpoints` are the lengths at which its parts end, in order."""
+
+    text: str
+    tokens: list[int]
+    checkpoints: list[int]
 
 
 class Prompts:
-    """The model's tokenizer and template. `tokens` is not for two threads at once."""
+    """The model's tokenizer and template. `prepare` is not for two threads at once."""
 
-    def __init__(self, folder: Path, context: int) -> None:
-        self.context = context
-        self.tokenizer = load_tokenizer(folder, eos_token_ids=load_config(folder).get("eos_token_id"))
-        # A tokenizer cannot encode and decode at the same time: "Already borrowed".
-        self.decoder = copy.deepcopy(self.tokenizer)
+    def __init__(self, tokenizer: Tokenizer, context: int) -> None:
+        self.tokenizer, self.context = tokenizer, context
 
-    @property
-    def ends(self) -> Collection[int]:
-        """The tokens that end an answer."""
-        ends: Collection[int] = self.tokenizer.eos_token_ids
-        return ends
-
-    def detokenizer(self) -> Detokenizer:
-        fresh: Detokenizer = self.decoder.detokenizer
-        return fresh
-
-    def tokens(self, messages: list[Message]) -> list[int]:
-        """The prompt that asks for the next answer. Raises RunnerRefused."""
-        if not self.tokenizer.has_chat_template:
-            raise RunnerRefused("This model has no chat template, so it cannot chat.", field="model")
-        try:
-            tokens = self.render([msgspec.to_builtins(message) for message in messages])
-        except (TemplateError, TypeError) as error:
-            message = f"The model's chat template refuses these messages: {error}."
-            raise RunnerRefused(message, field="messages", code="template_error") from error
+    def prepare(self, wanted: Generate) -> Prepared:
+        """The prompt of `wanted`, with room for an answer behind it. Raises RunnerRefused."""
+        text, tokens = self.read(wanted.prompt)
         if not tokens:
+            raise RunnerRefused("The prompt has no tokens.", field=field(wanted.prompt), code="empty_prompt")
+        context = min(wanted.context or self.context, self.context)
+        if len(tokens) >= context:
             raise RunnerRefused(
-                "The model's chat template makes an empty prompt of these messages.",
-                field="messages",
-                code="template_error",
-            )
-        if len(tokens) >= self.context:
-            raise RunnerRefused(
-                f"The prompt has {len(tokens)} tokens, and the model's context holds {self.context}, "
-                "the answer included. Shorten the messages.",
-                field="messages",
+                f"The prompt has {len(tokens)} tokens, and the model's context holds {context}, "
+                "the answer included. Shorten it.",
+                field=field(wanted.prompt),
                 code="context_length_exceeded",
             )
-        return tokens
+        return Prepared(text, tokens, [])
 
-    def render(self, messages: list[dict[str, Any]]) -> list[int]:
-        tokens: list[int] = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
-        return tokens
+    def read(self, prompt: Prompt) -> tuple[str, list[int]]:
+        """The text and the tokens of a prompt. Raises RunnerRefused."""
+        match prompt:
+            case Raw():
+                return self.tokenizer.decode(prompt.tokens), prompt.tokens
+            case Plain():
+                return prompt.text, self.tokenizer.plain(prompt.text)
+            case Chat():
+                if self.tokenizer.template is None:
+                    raise RunnerRefused("This model has no chat template, so it cannot chat.", field="model")
+                text = self.tokenizer.render(prompt)
+                return text, self.tokenizer.encode(text)
+
+    def inputs(self, wanted: list[Plain | Raw]) -> list[list[int]]:
+        """The tokens of what is to be embedded. Raises RunnerRefused."""
+        found = [self.read(one)[1] for one in wanted]
+        for position, tokens in enumerate(found):
+            if not 0 < len(tokens) <= self.context:
+                raise RunnerRefused(
+                    f"Input {position} has {len(tokens)} tokens; the model takes 1 to {self.context}.",
+                    field="input",
+                )
+        return found
+
+
+def field(prompt: Prompt) -> str:
+    return "messages" if isinstance(prompt, Chat) else "prompt"

@@ -2,45 +2,12 @@
 
 import queue
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from threading import Thread
-from typing import NamedTuple, Protocol
+from typing import Any
 
+from inference.errors import RunnerRefused
 from inference.request import Activity
-
-
-@dataclass(frozen=True)
-class Job:
-    """One answer to generate: the prompt's tokens, how to choose the next ones, and how many at most."""
-
-    id: int
-    tokens: list[int]
-    max_tokens: int
-    temperature: float
-    top_p: float
-    seed: int | None
-
-
-class Token(NamedTuple):
-    """A generated token; `finish` is "stop" (and this is the end token), "length" or None."""
-
-    id: int
-    token: int
-    finish: str | None
-    cached_tokens: int
-
-
-class Engine(Protocol):
-    """What every engine can do; all of it is called on one thread."""
-
-    @property
-    def busy(self) -> bool: ...
-    @property
-    def activity(self) -> Activity: ...
-    def admit(self, job: Job) -> None: ...
-    def remove(self, id: int) -> None: ...
-    def step(self) -> list[Token]: ...
-
+from inference.runner.engine import Engine, Job, Step
 
 # Something to do with the engine between two steps.
 Order = Callable[[Engine], object]
@@ -49,8 +16,8 @@ Order = Callable[[Engine], object]
 class Scheduler(Thread):
     """Loads the model, then steps it while there is work.
 
-    `deliver` gets every step's tokens; `fail` gets what the load or a step raised, and ends the loop:
-    the state of a model that raised is unknown. Both are called on this thread.
+    `deliver` gets every step that brought something; `fail` gets what the load or a step raised, and ends
+    the loop: the state of a model that raised is unknown. Both are called on this thread.
     """
 
     def __init__(
@@ -58,23 +25,36 @@ class Scheduler(Thread):
         load: Callable[[], Engine],
         *,
         ready: Callable[[Activity], object],
-        deliver: Callable[[list[Token]], object],
+        deliver: Callable[[Step], object],
         fail: Callable[[Exception], object],
     ) -> None:
         super().__init__(name="model", daemon=True)
         self.load, self.ready, self.deliver, self.fail = load, ready, deliver, fail
         self.orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
 
-    def submit(self, job: Job) -> None:
-        self.orders.put(lambda engine: engine.admit(job))
+    def submit(self, jobs: list[Job]) -> None:
+        """Queue the jobs of one request. Raises RunnerRefused when the queue is full."""
+
+        def admit(engine: Engine) -> None:
+            for job in jobs:
+                engine.admit(job)
+
+        self.orders.put(admit)
 
     def cancel(self, id: int) -> None:
         """Takes effect before the next step; an answer that ended meanwhile is no matter."""
         self.orders.put(lambda engine: engine.remove(id))
 
-    def inspect(self, then: Callable[[Activity], object]) -> None:
-        """Call `then` with the engine's activity, between two steps."""
-        self.orders.put(lambda engine: then(engine.activity))
+    def order(self, order: Callable[[Engine], Any], done: Callable[[Any, Exception | None], object]) -> None:
+        """Call `order` between two steps, and `done` with what it returned, or with the refusal it raised."""
+
+        def run(engine: Engine) -> None:
+            try:
+                done(order(engine), None)
+            except RunnerRefused as error:
+                done(None, error)
+
+        self.orders.put(run)
 
     def run(self) -> None:
         try:
@@ -83,8 +63,9 @@ class Scheduler(Thread):
             while True:
                 for order in self.waiting(engine.busy):
                     order(engine)
-                if tokens := engine.step():
-                    self.deliver(tokens)
+                step = engine.step(2048)
+                if step.tokens or step.progress:
+                    self.deliver(step)
         except Exception as error:  # whatever a model raises, the front must hear of it
             self.fail(error)
 

@@ -110,7 +110,7 @@ def test_a_template_that_makes_nothing_ends_only_its_own_request(
         found = [next(chunks)]
         refused = chat.post(lmx.url)
         found += chunks
-    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "template_error")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "empty_prompt")
     assert found[-1]["choices"][0]["finish_reason"]
 
 

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from inference.request import Cancel, Finish, Generate, Message, Text
+from inference.request import Cancel, Chat, Finish, Generate, Message, Text
 from inference.runner import link
 
 
@@ -17,7 +17,7 @@ def reader(data: bytes) -> asyncio.StreamReader:
 
 
 async def test_frames_come_back_in_order_however_they_were_cut():
-    commands = [Generate(1, [Message("user", "né")], stop=["x"]), Cancel(1)]
+    commands = [Generate(1, Chat([Message("user", "né")]), stop=["x"]), Cancel(1)]
     both = reader(link.frame(commands) + link.frame([Cancel(2)]))
     assert await link.receive(both, link.Commands) == commands
     assert await link.receive(both, link.Commands) == [Cancel(2)]
@@ -25,7 +25,7 @@ async def test_frames_come_back_in_order_however_they_were_cut():
 
 
 async def test_one_frame_holds_a_steps_events():
-    events = [Text(1, "a"), Text(2, "b"), Finish(2, "stop", 3, 2, 1)]
+    events = [Text(1, "a"), Text(2, "b"), Finish(2, 3, 2, 1)]
     assert await link.receive(reader(link.frame(events)), link.Events) == events
 
 

@@ -6,22 +6,25 @@ thread that made it: MLX's streams are thread-local.
 
 import sys
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 import psutil
 from mlx.utils import tree_flatten
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 from mlx_lm.utils import load_model
+from numpy.typing import NDArray
 
-from inference.request import Activity
+from inference.errors import RunnerRefused
+from inference.request import Activity, Assignment
+from inference.runner.engine import Job, Step, Token
+from inference.runner.engines.mlx.sampling import sampler
 from inference.runner.prefix_cache import PrefixCache
-from inference.runner.sampling import sampler
-from inference.runner.scheduler import Job, Token
+from inference.runner.tokenizer import Tokenizer
 
 # Prompt tokens per step, of all prompts together: many when nobody decodes, few when somebody does.
 PREFILL_ALONE, PREFILL_BESIDE_DECODE, PREFILL_LEAST = 2048, 128, 16
@@ -40,32 +43,34 @@ class Sequence:
 class MlxEngine:
     """Raises whatever mlx_lm raises for a folder it cannot load."""
 
-    def __init__(self, folder: Path, ends: Collection[int], cache_bytes: int) -> None:
+    def __init__(self, assignment: Assignment, tokenizer: Tokenizer) -> None:
         if on_cpu():
             # Compiled CPU kernels call a C++ compiler at run time: seconds at the first token, no gain after.
             mx.disable_compile()
-        self.model, config = load_model(folder, lazy=True)
+        self.model, config = load_model(Path(assignment.path), lazy=True)
         if on_cpu() and widenable(self.model, config):
             self.model.set_dtype(mx.float32)
         mx.eval(self.model.parameters())
         self.dtype = precision(self.model, config)
         self.generator = BatchGenerator(
             self.model,
-            stop_tokens=[[token] for token in ends],
+            stop_tokens=[[token] for token in tokenizer.ends],
             prefill_batch_size=PREFILL_BATCH,
             completion_batch_size=COMPLETION_BATCH,
         )
         self.sequences: dict[int, Sequence] = {}
-        self.prefixes = PrefixCache(cache_bytes)
+        self.prefixes = PrefixCache(assignment.cache_bytes)
         # Recurrent state and a full sliding window cannot be cut back to where a prompt ended.
         self.trimmable = all(isinstance(cache, KVCache) for cache in make_prompt_cache(self.model))
 
     @property
     def activity(self) -> Activity:
         return Activity(
+            engine="mlx",
             device="cpu" if on_cpu() else "gpu",
             dtype=self.dtype,
             blas=blas(),
+            queued=0,
             prefilling=sum(not sequence.decoding for sequence in self.sequences.values()),
             decoding=sum(sequence.decoding for sequence in self.sequences.values()),
             memory_bytes=mx.get_active_memory(),
@@ -86,7 +91,7 @@ class MlxEngine:
             max_tokens=[job.max_tokens],
             caches=[caches] if caches else None,
             all_tokens=[job.tokens[:cached]],
-            samplers=[sampler(job.temperature, job.top_p, job.seed)],
+            samplers=[sampler(job.sampling.temperature, job.sampling.top_p, job.sampling.seed)],
         )
         self.sequences[uid] = Sequence(job.id, cached)
 
@@ -100,14 +105,23 @@ class MlxEngine:
             if tokens:
                 self.prefixes.keep(tokens, caches)
 
-    def step(self) -> list[Token]:
+    def room(self, job: Job) -> bool:
+        return True
+
+    def embed(self, inputs: list[list[int]]) -> list[NDArray[np.float32]]:
+        raise RunnerRefused("This model is not for embeddings.", field="model")
+
+    def rank(self, query: str, documents: list[str]) -> tuple[list[float], int]:
+        raise RunnerRefused("This model is not for ranking.", field="model")
+
+    def step(self, budget: int) -> Step:
         """One token for everyone who decodes, and a piece of the prompt of everyone who does not yet."""
         self.generator.prefill_step_size = self.prefill_size()
         prompts, answers = self.generator.next()
         for prompt in prompts:
             if prompt.end_of_prompt:
                 self.begin_decoding(prompt.uid)
-        return [self.settle(answer) for answer in answers]
+        return Step([self.settle(answer) for answer in answers], [])
 
     def prefill_size(self) -> int:
         waiting = sum(not sequence.decoding for sequence in self.sequences.values())
