@@ -5,7 +5,7 @@ from secrets import token_hex
 
 from inference.request import Alternative, Ended, Event, Generate, Logprob, Reason, Reasoning, Text, ToolCall
 from inference.runner.engine import Token
-from inference.runner.parsing.stream import CallBegins, Content, Parser, Piece, Thought
+from inference.runner.parsing.stream import Arguments, CallBegins, Content, Parser, Piece, Thought
 from inference.runner.text import Stops
 from inference.runner.tokenizer import Tokenizer
 
@@ -58,17 +58,19 @@ class Answer:
         yield Ended(self.id, reason, self.choice, self.stops.stopped)
 
     def event(self, piece: Piece) -> Event:
-        if isinstance(piece, Content):
-            logprobs, self.logprobs = self.logprobs, []
-            return Text(self.id, piece.text, self.choice, logprobs)
-        if isinstance(piece, Thought):
-            self.logprobs.clear()
-            return Reasoning(self.id, piece.text, self.choice)
-        if isinstance(piece, CallBegins):
-            self.called = True
-            name = piece.id or f"call_{token_hex(12)}"
-            return ToolCall(self.id, piece.call, name, piece.name, choice=self.choice)
-        return ToolCall(self.id, piece.call, arguments=piece.text, choice=self.choice)
+        # Those of tokens that only closed the reasoning or a call belong to no text.
+        logprobs, self.logprobs = self.logprobs, []
+        match piece:
+            case Content():
+                return Text(self.id, piece.text, self.choice, logprobs)
+            case Thought():
+                return Reasoning(self.id, piece.text, self.choice)
+            case CallBegins():
+                self.called = True
+                name = piece.id or f"call_{token_hex(12)}"
+                return ToolCall(self.id, piece.call, name, piece.name, choice=self.choice)
+            case Arguments():
+                return ToolCall(self.id, piece.call, arguments=piece.text, choice=self.choice)
 
     def logprob(self, token: Token) -> Logprob:
         piece = self.tokenizer.piece
