@@ -1,9 +1,9 @@
-"""How LMX's HTTP answers look: OpenAI's error envelope, and JSON encoded by msgspec."""
+"""How LMX's HTTP answers look: refusals in the dialect of their path, and JSON encoded by msgspec."""
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
 
-from inference.errors import envelope
+from inference.errors import told
 from opta.errors import Refusal
 
 encode = msgspec.json.Encoder().encode
@@ -14,7 +14,7 @@ def answer(value: object, status: int = 200) -> HttpResponse:
 
 
 def answer_error(request: HttpRequest, error: Refusal) -> HttpResponse:
-    refused = answer(envelope(error), error.status)
+    refused = answer(told(request.path, error), error.status)
     if error.retry_after is not None:
         refused["Retry-After"] = str(error.retry_after)
     return refused

@@ -7,7 +7,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 
 from inference.api.dialect import encode
-from inference.errors import envelope
+from inference.errors import told
 from inference.pool import Pool
 from opta.body import Body, BodyTooLarge, Receive
 from opta.errors import Refusal
@@ -30,13 +30,13 @@ class Front:
             await self.application(scope, body.receive, send)
         except BodyTooLarge as error:
             await body.drain()
-            await refuse(error, send)
+            await refuse(scope["path"], error, send)
 
 
-async def refuse(error: Refusal, send: Send) -> None:
+async def refuse(path: str, error: Refusal, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": encode(envelope(error))})
+    await send({"type": "http.response.body", "body": encode(told(path, error))})
 
 
 def pool_of(request: HttpRequest) -> Pool:
