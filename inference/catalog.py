@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from inference.errors import UnknownModel
+from opta.errors import Refusal
 
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+# Kinds of models, by what they are asked for.
+CHAT, ANY = ("chat",), ("chat", "embedding", "reranker")
+EMBED, RANK = ("embedding",), ("reranker", "embedding")
 # The bundled model speaks nonsense: anything else on disk is rather what the user wants.
 LAST_CHOICE = "opta-tiny"
 # For a model whose config names no limit, as recurrent ones do.
@@ -43,6 +47,17 @@ class Model:
     # Seconds since the epoch.
     created: int
 
+    def held_to(self, kinds: tuple[str, ...]) -> "Model":
+        """Itself, if it is of one of `kinds`. Raises Refusal."""
+        if self.kind not in kinds:
+            wanted = " or ".join(kinds)
+            raise Refusal(
+                f"{self.id} is a {self.kind} model, and this takes {wanted} models. Ask for another one.",
+                field="model",
+                code="wrong_kind_of_model",
+            )
+        return self
+
 
 class Catalog:
     """Looks at the disk whenever it is asked, so a model that was just put there is served."""
@@ -60,19 +75,22 @@ class Catalog:
                 log.warning("%s is left out: %s", folder, error)
         return found
 
-    def find(self, name: str) -> Model:
-        """The model called `name`; `auto` is the first that is not the bundled one. Raises UnknownModel."""
+    def find(self, name: str, kinds: tuple[str, ...] = CHAT) -> Model:
+        """The model called `name`; `auto` is the first of `kinds`, the bundled one last. Raises UnknownModel
+        when there is none, and Refusal when it is of another kind."""
         models = {model.id: model for model in self.models()}
         if not models:
             raise UnknownModel(f"No model in {self.folder}. Put a model folder there.", field="model")
-        if name != AUTO:
-            if name not in models:
-                known = ", ".join([*models, AUTO])
-                raise UnknownModel(
-                    f"No model {name!r} in {self.folder}. Ask for one of: {known}.", field="model"
-                )
-            return models[name]
-        return min(models.values(), key=lambda model: model.id == LAST_CHOICE)
+        if name == AUTO:
+            fit = [model for model in models.values() if model.kind in kinds]
+            if not fit:
+                wanted = " or ".join(kinds)
+                raise UnknownModel(f"No {wanted} model in {self.folder}. Put one there.", field="model")
+            return min(fit, key=lambda model: model.id == LAST_CHOICE)
+        if name not in models:
+            known = ", ".join([*models, AUTO])
+            raise UnknownModel(f"No model {name!r} in {self.folder}. Ask for one of: {known}.", field="model")
+        return models[name].held_to(kinds)
 
 
 def candidates(root: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from contextlib import aclosing, suppress
 
 import msgspec
 
-from inference.catalog import AUTO, Catalog, Model
+from inference.catalog import AUTO, CHAT, Catalog, Model
 from inference.config import Config
 from inference.errors import LoadFailed, RunnerDied, RunnerRefused, ShuttingDown
 from inference.request import Assignment, Cancel, Event, Failed, Generate, Last, Question, Ready
@@ -195,12 +195,13 @@ class Pool:
     def loading(self) -> list[str]:
         return [id for id, load in self.loads.items() if not load.done()]
 
-    def find(self, name: str) -> Model:
-        """The model called `name`; `auto` is the one used last. Raises UnknownModel."""
+    def find(self, name: str, kinds: tuple[str, ...] = CHAT) -> Model:
+        """The model called `name`; `auto` is the one of `kinds` used last. Raises Refusal."""
         loaded = {runner.model.id: runner.model for runner in self.runners}
-        if name == AUTO and loaded:
-            return list(loaded.values())[-1]
-        return loaded[name] if name in loaded else self.catalog.find(name)
+        fit = [model for model in loaded.values() if model.kind in kinds]
+        if name == AUTO and fit:
+            return fit[-1]
+        return loaded[name].held_to(kinds) if name in loaded else self.catalog.find(name, kinds)
 
     async def get(self, model: Model) -> Runner:
         """The runner of `model`, started if need be; others wait for the same start. Raises LoadFailed."""
