@@ -8,4 +8,5 @@ class Strict(BaseModel):
 
     # str_min_length=0 makes pydantic look into a text: half a surrogate pair, which JSON can hold and
     # UTF-8 cannot, is refused by its field's name.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, str_min_length=0)
+    # NaN and Infinity, which are not JSON and Python reads as if they were, as well.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, str_min_length=0, allow_inf_nan=False)

@@ -13,10 +13,10 @@ CLI = {
     "cli.commands": 3, "cli.daemon": 3, "cli.main": 4,
 }  # fmt: skip
 INFERENCE = {
-    "inference.schemas": 0, "inference.request": 0, "inference.memory": 0, "inference.errors": 0,
+    "inference.request": 0, "inference.memory": 0, "inference.errors": 0,
     "inference.config": 0,
     "inference.runner": 1, "inference.catalog": 1, "inference.tiny": 1,
-    "inference.pool": 2, "inference.quantize": 2, "inference.downloads": 2,
+    "inference.pool": 2, "inference.quantize": 2, "inference.downloads": 2, "inference.schemas": 2,
     "inference.api": 3, "inference.consumers": 3, "inference.metrics": 3,
     "inference.urls": 4, "inference.apps": 4, "inference.management": 4,
 }  # fmt: skip

@@ -1,0 +1,117 @@
+"""What every dialect does with a runner: ask in time for a status, then gather its events or stream them."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import msgspec
+from django.http import HttpRequest, StreamingHttpResponse
+
+from inference.api.client import client_of, priority_of
+from inference.api.front import pool_of
+from inference.catalog import Model
+from inference.errors import RunnerRefused
+from inference.pool import Pool
+from inference.request import (
+    Call,
+    Ended,
+    Event,
+    Finish,
+    Generate,
+    Logprob,
+    Progress,
+    Reason,
+    Reasoning,
+    Started,
+    Text,
+    ToolCall,
+)
+from opta import sse
+from opta.errors import Refusal
+
+# Seconds of silence that a proxy on the way surely outlasts.
+PING_EVERY = 10.0
+
+Events = AsyncGenerator[Event]
+
+
+async def ask(request: HttpRequest, model: Model, wanted: Generate) -> tuple[Started, Events]:
+    """The events behind Started, for whoever asks. Raises Refusal while a status code can still say it."""
+    asked = msgspec.structs.replace(wanted, client=client_of(request), priority=priority_of(request))
+    return await begin(pool_of(request), model, asked)
+
+
+async def begin(pool: Pool, model: Model, wanted: Generate) -> tuple[Started, Events]:
+    """Once the prompt is accepted and queued: its length, and the events that follow. Raises Refusal."""
+    if model.kind != "chat":
+        raise RunnerRefused(f"{model.id} is an {model.kind} model; it does not write.", field="model")
+    events = pool.generate(model, wanted)
+    started = await anext(events)
+    if not isinstance(started, Started):
+        raise AssertionError(f"a runner's first event is Started, and not {started}")
+    return started, events
+
+
+@dataclass
+class Choice:
+    """One choice as far as it has come."""
+
+    text: str = ""
+    reasoning: str = ""
+    calls: list[Call] = field(default_factory=list)
+    logprobs: list[Logprob] = field(default_factory=list)
+    # Known when it has ended.
+    reason: Reason | None = None
+    stop: str | None = None
+
+    def add(self, event: Text | Reasoning | ToolCall | Ended) -> None:
+        match event:
+            case Text():
+                self.text += event.text
+                self.logprobs += event.logprobs
+            case Reasoning():
+                self.reasoning += event.text
+            case ToolCall(call_id=str(id), name=str(name)):
+                self.calls.append(Call(id, name, event.arguments))
+            case ToolCall():
+                call = self.calls[event.index]
+                self.calls[event.index] = Call(call.id, call.name, call.arguments + event.arguments)
+            case Ended():
+                self.reason, self.stop = event.reason, event.stop
+
+
+async def gather(events: Events, choices: int = 1) -> tuple[list[Choice], Finish]:
+    """The whole answer, every choice in its place. Raises Refusal when it breaks off."""
+    found = [Choice() for _ in range(choices)]
+    async with aclosing(events):
+        async for event in events:
+            match event:
+                case Text() | Reasoning() | ToolCall() | Ended():
+                    found[event.choice].add(event)
+                case Finish():
+                    return found, event
+    raise AssertionError("a runner's events end with Finish, or raise")
+
+
+def stream(
+    events: Events, frames: Callable[[Event], Iterable[bytes]], failed: Callable[[Refusal], bytes]
+) -> StreamingHttpResponse:
+    """Server-sent events: what `frames` makes of each of the runner's, and `failed` of a break in the middle.
+
+    Between them are comments, which clients skip: how far a long prompt is read, and pings.
+    """
+    return sse.response(sse.pinged(written(events, frames, failed), PING_EVERY))
+
+
+async def written(
+    events: Events, frames: Callable[[Event], Iterable[bytes]], failed: Callable[[Refusal], bytes]
+) -> AsyncIterator[bytes]:
+    try:
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Progress):
+                    yield b": reading %d/%d\n\n" % (event.done, event.total)
+                for frame in frames(event):
+                    yield frame
+    except Refusal as error:
+        yield failed(error)
