@@ -12,18 +12,20 @@ from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from typing import TypeVar
 
 import msgspec
 
 from inference.catalog import AUTO, CHAT, Catalog, Model
 from inference.config import Config
 from inference.errors import LoadFailed, RunnerDied, RunnerRefused, ShuttingDown
-from inference.request import Assignment, Cancel, Event, Failed, Generate, Last, Question, Ready
+from inference.request import Assignment, Cancel, Event, Failed, Last, Question, Ready
 from inference.runner import link
 from opta import paths
 from opta.errors import Refusal
 
 log = logging.getLogger(__name__)
+Answer = TypeVar("Answer", bound=Last)
 
 OPENBLAS_ADVICE = (
     "install OpenBLAS (Debian: libopenblas0-pthread) and start LMX again, to compute several times faster"
@@ -214,16 +216,15 @@ class Pool:
         # A client that hangs up does not end a load that others wait for.
         return await asyncio.shield(load)
 
-    async def ask(self, model: Model, question: Question) -> Last:
+    async def ask(self, model: Model, question: Question, answer: type[Answer]) -> Answer:
         """The one event that answers a question that is no Generate. Raises Refusal."""
-        runner = await self.get(model)
-        async with aclosing(runner.ask(question)) as events:
+        async with aclosing(self.generate(model, question)) as events:
             async for event in events:
-                if isinstance(event, Last):
+                if isinstance(event, answer):
                     return event
-        raise AssertionError("a runner's events end with a Last, or raise")
+        raise AssertionError(f"a runner answers {question} by {answer}, or raises")
 
-    async def generate(self, model: Model, wanted: Generate) -> AsyncGenerator[Event]:
+    async def generate(self, model: Model, wanted: Question) -> AsyncGenerator[Event]:
         """The events of one answer; closing it early cancels the answer. Raises Refusal."""
         runner = await self.get(model)
         runner.in_flight += 1
