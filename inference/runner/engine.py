@@ -65,7 +65,9 @@ class Step(NamedTuple):
 class Engine(Protocol):
     """Raises whatever its library raises; the runner does not survive that, and the pool starts another."""
 
-    prefixes: PrefixCache
+    prefixes: PrefixCache[Any]
+    # Whether what it holds of a prompt can be cut back to any shorter length; if not, jobs bring checkpoints.
+    divisible: bool
 
     @property
     def busy(self) -> bool:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from inference.errors import RunnerRefused
 from inference.request import Activity, Assignment
 from inference.runner.engine import Job, Step, Token
+from inference.runner.engines.mlx.caches import MlxState
 from inference.runner.engines.mlx.sampling import sampler
 from inference.runner.prefix_cache import PrefixCache
 from inference.runner.tokenizer import Tokenizer
@@ -59,9 +60,9 @@ class MlxEngine:
             completion_batch_size=COMPLETION_BATCH,
         )
         self.sequences: dict[int, Sequence] = {}
-        self.prefixes = PrefixCache(assignment.cache_bytes)
+        self.prefixes = PrefixCache(assignment.cache_bytes, revive=MlxState.revive)
         # Recurrent state and a full sliding window cannot be cut back to where a prompt ended.
-        self.trimmable = all(isinstance(cache, KVCache) for cache in make_prompt_cache(self.model))
+        self.divisible = all(isinstance(cache, KVCache) for cache in make_prompt_cache(self.model))
 
     @property
     def activity(self) -> Activity:
@@ -76,7 +77,7 @@ class MlxEngine:
             memory_bytes=mx.get_active_memory(),
             peak_memory_bytes=mx.get_peak_memory(),
             prefix_cache_bytes=self.prefixes.nbytes,
-            prefix_cache_entries=len(self.prefixes.entries),
+            prefix_cache_entries=self.prefixes.entries,
         )
 
     @property
@@ -85,11 +86,12 @@ class MlxEngine:
 
     def admit(self, job: Job) -> None:
         """Add a sequence; the steps that follow prefill it."""
-        caches, cached = self.prefixes.find(job.tokens)
+        hit = self.prefixes.find(job.tokens)
+        cached = hit.length if hit else 0
         (uid,) = self.generator.insert(
             [job.tokens[cached:]],
             max_tokens=[job.max_tokens],
-            caches=[caches] if caches else None,
+            caches=[hit.state.cut(cached)] if hit else None,
             all_tokens=[job.tokens[:cached]],
             samplers=[sampler(job.sampling.temperature, job.sampling.top_p, job.sampling.seed)],
         )
@@ -103,7 +105,7 @@ class MlxEngine:
         del self.sequences[uid]
         for caches, tokens in self.generator.remove([uid], return_prompt_caches=True).values():
             if tokens:
-                self.prefixes.keep(tokens, caches)
+                self.prefixes.keep(tokens, MlxState(caches, len(tokens)))
 
     def room(self, job: Job) -> bool:
         return True
@@ -131,15 +133,16 @@ class MlxEngine:
 
     def begin_decoding(self, uid: int) -> None:
         self.sequences[uid].decoding = True
-        if not self.trimmable:
+        if not self.divisible:
             for caches, tokens in self.generator.extract_cache([uid]).values():
-                self.prefixes.keep(tokens, caches)
+                self.prefixes.keep(tokens, MlxState(caches, len(tokens)))
 
     def settle(self, answer: Any) -> Token:
         sequence = self.sequences[answer.uid]
         if answer.finish_reason:
             del self.sequences[answer.uid]
-            self.prefixes.keep(answer.all_tokens, answer.prompt_cache)
+            tokens = answer.all_tokens
+            self.prefixes.keep(tokens, MlxState(answer.prompt_cache, len(tokens)))
         return Token(sequence.id, answer.token, answer.finish_reason, sequence.cached_tokens)
 
 
