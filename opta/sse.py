@@ -4,7 +4,7 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from django.http import StreamingHttpResponse
 
@@ -26,7 +26,7 @@ def response(frames: AsyncIterator[bytes]) -> StreamingHttpResponse:
     return answer
 
 
-async def pinged(frames: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
+async def pinged(frames: AsyncGenerator[bytes], seconds: float) -> AsyncIterator[bytes]:
     """`frames`, and a ping whenever none came for so long: silence is not a dead connection."""
     coming = asyncio.ensure_future(anext(frames, None))
     try:
@@ -41,3 +41,5 @@ async def pinged(frames: AsyncIterator[bytes], seconds: float) -> AsyncIterator[
                 coming = asyncio.ensure_future(anext(frames, None))
     finally:
         coming.cancel()
+        await asyncio.wait([coming])
+        await frames.aclose()

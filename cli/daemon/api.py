@@ -1,7 +1,7 @@
 """HTTP v3: sessions, their turns, and their events as pages and as a stream."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from datetime import date
 from http import HTTPStatus
@@ -145,7 +145,7 @@ async def stream_events(request: HttpRequest, id: str, after: After = 0) -> Stre
     return sse.response(sse.pinged(frames(log, start), PING_SECONDS))
 
 
-async def frames(log: Log, after: int) -> AsyncIterator[bytes]:
+async def frames(log: Log, after: int) -> AsyncGenerator[bytes]:
     with suppress(Refusal):  # the stream just ends: who asks again is told, with a status
         async for event in log.follow(after):
             yield sse.frame(event.model_dump_json(), id=event.seq)

@@ -1,6 +1,6 @@
 """What every dialect does with a runner: ask in time for a status, then gather its events or stream them."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -44,7 +44,9 @@ async def ask(request: HttpRequest, model: Model, wanted: Generate) -> tuple[Sta
 async def begin(pool: Pool, model: Model, wanted: Generate) -> tuple[Started, Events]:
     """Once the prompt is accepted and queued: its length, and the events that follow. Raises Refusal."""
     if model.kind != "chat":
-        raise RunnerRefused(f"{model.id} is an {model.kind} model; it does not write.", field="model")
+        raise RunnerRefused(
+            f"{model.id} is a model of kind {model.kind}; it does not write text.", field="model"
+        )
     events = pool.generate(model, wanted)
     started = await anext(events)
     if not isinstance(started, Started):
@@ -94,24 +96,29 @@ async def gather(events: Events, choices: int = 1) -> tuple[list[Choice], Finish
 
 
 def stream(
-    events: Events, frames: Callable[[Event], Iterable[bytes]], failed: Callable[[Refusal], bytes]
+    events: Events,
+    frames: Callable[[Event], Iterable[bytes]],
+    failed: Callable[[Refusal], bytes],
+    *,
+    first: bytes = b"",
 ) -> StreamingHttpResponse:
-    """Server-sent events: what `frames` makes of each of the runner's, and `failed` of a break in the middle.
+    """Server-sent events: `first` at once, what `frames` makes of each of the runner's, and `failed` of a
+    break in the middle.
 
     Between them are comments, which clients skip: how far a long prompt is read, and pings.
     """
-    return sse.response(sse.pinged(written(events, frames, failed), PING_EVERY))
 
+    async def written() -> AsyncGenerator[bytes]:
+        try:
+            async with aclosing(events):
+                if first:
+                    yield first
+                async for event in events:
+                    if isinstance(event, Progress):
+                        yield b": reading %d/%d\n\n" % (event.done, event.total)
+                    for frame in frames(event):
+                        yield frame
+        except Refusal as error:
+            yield failed(error)
 
-async def written(
-    events: Events, frames: Callable[[Event], Iterable[bytes]], failed: Callable[[Refusal], bytes]
-) -> AsyncIterator[bytes]:
-    try:
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, Progress):
-                    yield b": reading %d/%d\n\n" % (event.done, event.total)
-                for frame in frames(event):
-                    yield frame
-    except Refusal as error:
-        yield failed(error)
+    return sse.response(sse.pinged(written(), PING_EVERY))

@@ -10,7 +10,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from inference import request
+from inference.catalog import Defaults
+from inference.request import Call, Chat, Generate
+from inference.schemas.sampling import Count, StopStrings, StreamOptions
+from inference.schemas.tools import FunctionTool, Reasoned, ResponseFormat, ToolChoice, distinct, offered
+from inference.schemas.usage import Usage
 from opta.strict import Strict
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class TextPart(Strict):
@@ -31,52 +39,86 @@ def joined(value: object) -> object:
     return "".join(texts)
 
 
-def listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+Content = Annotated[str, BeforeValidator(joined, json_schema_input_type=str | list[TextPart])]
+
+
+class CalledFunction(Strict):
+    name: str
+    arguments: str
+
+
+class ToolCall(Strict):
+    """A call of an earlier answer; `index` comes from clients that put a stream's pieces together."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+    index: int | None = None
 
 
 class Message(Strict):
+    """What an assistant's message of an answer holds besides may come back with it, empty as it was."""
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str, BeforeValidator(joined, json_schema_input_type=str | list[TextPart])]
     name: str | None = None
     tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    annotations: list[None] | None = Field(None, max_length=0)
+    audio: None = None
+    function_call: None = None
+    content: Content | None = Field(None, validate_default=True)
+
+    @field_validator("tool_calls", "reasoning_content", "refusal")
+    @classmethod
+    def is_the_assistants(cls, value: object, message: ValidationInfo) -> object:
+        if value and message.data.get("role") != "assistant":
+            raise ValueError("only an assistant's message has that")
+        return value
+
+    @field_validator("tool_call_id")
+    @classmethod
+    def is_a_results(cls, value: str | None, message: ValidationInfo) -> str | None:
+        if value and message.data.get("role") != "tool":
+            raise ValueError("only a tool's message has that")
+        return value
 
     @field_validator("content")
     @classmethod
-    def user_says_something(cls, content: str, message: ValidationInfo) -> str:
-        if message.data.get("role") == "user" and not content.strip():
+    def something_is_said(cls, content: str | None, message: ValidationInfo) -> str | None:
+        said = message.data
+        if said.get("role") == "user" and not (content or "").strip():
             raise ValueError("it is empty; write what the model should answer")
+        if content is None and not said.get("tool_calls") and said.get("refusal") is None:
+            raise ValueError("it is missing; only an assistant's message with tool_calls may have none")
         return content
 
-
-StopStrings = Annotated[
-    list[Annotated[str, Field(min_length=1)]],
-    BeforeValidator(listed, json_schema_input_type=str | list[str]),
-    Field(max_length=16),
-]
-
-
-class StreamOptions(Strict):
-    include_usage: bool | None = None
+    @property
+    def said(self) -> request.Message:
+        calls = [Call(call.id, call.function.name, call.function.arguments) for call in self.tool_calls or ()]
+        content = self.content if self.content is not None else self.refusal or ""
+        return request.Message(
+            self.role, content, self.name, self.reasoning_content, calls, self.tool_call_id
+        )
 
 
-class ChatRequest(Strict):
+class ChatRequest(Reasoned):
     """null means the default everywhere, and the default is the model's own where it has one."""
 
-    model: str = Field("auto", description="an id of /v1/models, or auto")
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1, lt=2**63)
-    max_tokens: int | None = Field(
-        None, ge=1, lt=2**63, description="the older name of max_completion_tokens"
-    )
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = Field(None, ge=-(2**63), lt=2**64)
+    max_completion_tokens: Count | None = None
+    max_tokens: Count | None = Field(None, description="the older name of max_completion_tokens")
+    n: int | None = Field(None, ge=1, le=16)
     stop: StopStrings | None = None
-    stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: Literal[1] | None = None
-    user: str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    tools: list[FunctionTool] | None = Field(None, max_length=512)
+    tool_choice: ToolChoice = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: Effort | None = None
+    modalities: list[Literal["text"]] | None = None
 
     @field_validator("max_tokens")
     @classmethod
@@ -92,32 +134,100 @@ class ChatRequest(Strict):
             raise ValueError("it needs stream: true")
         return value
 
+    @field_validator("top_logprobs")
+    @classmethod
+    def has_logprobs(cls, value: int | None, request: ValidationInfo) -> int | None:
+        if value is not None and not request.data.get("logprobs"):
+            raise ValueError("it needs logprobs: true")
+        return value
+
+    @field_validator("tools")
+    @classmethod
+    def are_distinct(cls, tools: list[FunctionTool] | None) -> list[FunctionTool] | None:
+        distinct([tool.function.tool for tool in tools or ()])
+        return tools
+
+    @field_validator("tool_choice")
+    @classmethod
+    def is_offered(cls, choice: ToolChoice, request: ValidationInfo) -> ToolChoice:
+        offered(choice, [tool.function.tool for tool in request.data.get("tools") or ()])
+        return choice
+
     @property
     def wants_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
+    def generate(self, defaults: Defaults) -> Generate:
+        """The internal request: the client's fields, else the model's defaults."""
+        tools = [tool.function.tool for tool in self.tools or ()]
+        return Generate(
+            id=0,
+            prompt=Chat([one.said for one in self.messages], tools, self.variables(self.reasoning_effort)),
+            choices=self.n or 1,
+            max_tokens=self.max_completion_tokens or self.max_tokens or defaults.max_tokens,
+            sampling=self.sampling(defaults),
+            stop=self.stop or [],
+            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            format=self.response_format.held_to if self.response_format else None,
+            tool_choice=self.tool_choice or "auto",
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            thinking_budget=self.thinking_budget,
+            context=self.num_ctx,
+        )
 
-class PromptDetails(msgspec.Struct):
-    cached_tokens: int
+
+class CallFunction(msgspec.Struct, omit_defaults=True):
+    arguments: str
+    name: str | UnsetType = UNSET
 
 
-class Usage(msgspec.Struct):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptDetails
+class MadeCall(msgspec.Struct):
+    id: str
+    function: CallFunction
+    type: str = "function"
+
+
+class CallPiece(msgspec.Struct, omit_defaults=True):
+    """A call begins with its id and name; its arguments follow in pieces."""
+
+    index: int
+    function: CallFunction
+    id: str | UnsetType = UNSET
+    type: str | UnsetType = UNSET
 
 
 class Answer(msgspec.Struct):
-    content: str
+    """`content` is null when there are calls alone; reasoning and calls are left out when there are none."""
+
+    content: str | None
     role: str = "assistant"
+    refusal: None = None
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[MadeCall] | UnsetType = UNSET
+
+
+class Likely(msgspec.Struct):
+    """A token with its log-probability; the text of a part of a character is U+FFFD."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class LikelyToken(Likely):
+    top_logprobs: list[Likely] = []
+
+
+class Logprobs(msgspec.Struct):
+    content: list[LikelyToken]
+    refusal: None = None
 
 
 class Choice(msgspec.Struct):
     message: Answer
     finish_reason: str
     index: int = 0
-    logprobs: None = None
+    logprobs: Logprobs | None = None
 
 
 class ChatCompletion(msgspec.Struct):
@@ -132,13 +242,15 @@ class ChatCompletion(msgspec.Struct):
 class Delta(msgspec.Struct, omit_defaults=True):
     content: str | UnsetType = UNSET
     role: str | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[CallPiece] | UnsetType = UNSET
 
 
 class ChunkChoice(msgspec.Struct):
     delta: Delta
     finish_reason: str | None = None
     index: int = 0
-    logprobs: None = None
+    logprobs: Logprobs | None = None
 
 
 class ChatChunk(msgspec.Struct):

@@ -11,6 +11,9 @@ from tests.processes import Role
 
 IMAGE = {"role": "user", "content": [{"type": "image_url"}]}
 USER = {"role": "user", "content": "hello"}
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+NAMED = {"type": "function", "function": {"name": "listen"}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "empty prompt": ({"messages": [{"role": "user", "content": ""}]}, 400, "messages.0.content"),
     "blank prompt": ({"messages": [USER, {"role": "user", "content": " \n"}]}, 400, "messages.1.content"),
@@ -34,10 +37,33 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "too hot": ({"temperature": 2.5}, 400, "temperature"),
     "no probability": ({"top_p": 0}, 400, "top_p"),
     "an empty stop": ({"stop": [""]}, 400, "stop.0"),
-    "two choices": ({"n": 2}, 400, "n"),
+    "too many choices": ({"n": 17}, 400, "n"),
     "stream options without a stream": ({"stream_options": {"include_usage": True}}, 400, "stream_options"),
-    "a field of another server": ({"top_k": 5}, 400, "top_k"),
-    "tools": ({"tools": []}, 400, "tools"),
+    "a field of nobody": ({"mood": "good"}, 400, "mood"),
+    "a field that changes answers": ({"verbosity": "low"}, 400, "verbosity"),
+    "alternatives to no log-probabilities": ({"top_logprobs": 3}, 400, "top_logprobs"),
+    "too many alternatives": ({"logprobs": True, "top_logprobs": 21}, 400, "top_logprobs"),
+    "a bias out of range": ({"logit_bias": {"5": 101}}, 400, "logit_bias.5"),
+    "a bias of no token": ({"logit_bias": {"the": 1}}, 400, "logit_bias.the.[key]"),
+    "a penalty out of range": ({"presence_penalty": -3}, 400, "presence_penalty"),
+    "a built-in tool": ({"tools": [{"type": "web_search"}]}, 400, "tools.0.type"),
+    "a tool that is there twice": ({"tools": [TOOL, TOOL]}, 400, "tools"),
+    "a choice of a tool that is not there": ({"tools": [TOOL], "tool_choice": NAMED}, 400, "tool_choice"),
+    "a choice among no tools": ({"tool_choice": "required"}, 400, "tool_choice"),
+    "an unknown choice": ({"tools": [TOOL], "tool_choice": "some"}, 400, "tool_choice"),
+    "a format without its schema": ({"response_format": {"type": "json_schema"}}, 400, "response_format"),
+    "a template's own variable": (
+        {"chat_template_kwargs": {"messages": []}},
+        400,
+        "chat_template_kwargs",
+    ),
+    "a call by the user": ({"messages": [{**USER, "tool_calls": [CALL]}]}, 400, "messages.0.tool_calls"),
+    "audio": ({"modalities": ["text", "audio"]}, 400, "modalities.1"),
+    "a padded stream": (
+        {"stream": True, "stream_options": {"include_obfuscation": True}},
+        400,
+        "stream_options.include_obfuscation",
+    ),
     "longer than the context": ({"messages": [{"role": "user", "content": "word " * 9000}]}, 400, "messages"),
 }
 
@@ -48,7 +74,7 @@ def test_it_is_refused_by_the_name_of_the_field(lmx: Role, case: str):
     for stream in (False, True):
         if stream and "stream_options" in fields:
             continue
-        response = chat.post(lmx.url, **fields, stream=stream)
+        response = chat.post(lmx.url, **{"stream": stream, **fields})
         error = response.json()["error"]
         assert (response.status_code, error["param"]) == (status, field)
         assert error["type"] == "invalid_request_error"
