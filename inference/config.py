@@ -37,6 +37,7 @@ class Config(BaseModel):
         frozenset(), description="names that browsers may call this server by, comma-separated"
     )
     load_timeout: int = Field(600, ge=1, description="seconds that loading a model may take")
+    queue: int = Field(128, ge=1, description="requests that may wait, per model")
     prefix_cache_mb: int = Field(1024, ge=0, description="memory for kept prompt prefixes, per model")
 
     @property

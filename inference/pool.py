@@ -51,7 +51,7 @@ class Runner:
     @classmethod
     async def start(cls, model: Model, config: Config) -> "Runner":
         """Start the process and wait until the model is loaded. Raises LoadFailed."""
-        runner = await cls.spawn(model, config.prefix_cache_mb * 1024 * 1024)
+        runner = await cls.spawn(model, config)
         try:
             async with asyncio.timeout(config.load_timeout):
                 found = (await runner.ready).activity
@@ -70,14 +70,21 @@ class Runner:
         return runner
 
     @classmethod
-    async def spawn(cls, model: Model, cache_bytes: int) -> "Runner":
+    async def spawn(cls, model: Model, config: Config) -> "Runner":
         """A process in a session of its own: Ctrl-C reaches the front alone, which then ends it in order.
 
         It inherits one end of a socket pair, so there is no socket file to be left behind or found.
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            assignment = Assignment("mlx", str(model.folder), model.kind, model.context, cache_bytes)
+            assignment = Assignment(
+                "mlx",
+                str(model.folder),
+                model.kind,
+                model.context,
+                config.prefix_cache_mb * 1024 * 1024,
+                queue=config.queue,
+            )
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "inference.runner",
                 str(theirs.fileno()), msgspec.json.encode(assignment),

@@ -34,6 +34,8 @@ class Assignment(msgspec.Struct, frozen=True):
     cache_bytes: int
     disk: str = ""
     disk_bytes: int = 0
+    # How many requests may wait.
+    queue: int = 128
 
 
 # ── What is asked ──────────────────────────────────────────────────────────────────────────────────
