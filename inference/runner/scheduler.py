@@ -1,16 +1,24 @@
 """Who runs next: the loop of the one thread that owns the model."""
 
-import queue
-from collections.abc import Callable, Iterator
-from threading import Thread
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any
+
+import msgspec
 
 from inference.errors import RunnerRefused
 from inference.request import Activity
 from inference.runner.engine import Engine, Job, Step
+from inference.runner.pace import Pace
+from inference.runner.queue import Queue, unread
 
 # Something to do with the engine between two steps.
 Order = Callable[[Engine], object]
+
+# So many prompts longer than SHORT tokens are read at once; shorter ones need not wait for their end.
+LONG_AT_ONCE, SHORT = 2, 256
 
 
 class Scheduler(Thread):
@@ -23,6 +31,7 @@ class Scheduler(Thread):
     def __init__(
         self,
         load: Callable[[], Engine],
+        queue: Queue,
         *,
         ready: Callable[[Activity], object],
         deliver: Callable[[Step], object],
@@ -30,20 +39,27 @@ class Scheduler(Thread):
     ) -> None:
         super().__init__(name="model", daemon=True)
         self.load, self.ready, self.deliver, self.fail = load, ready, deliver, fail
-        self.orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self.orders: SimpleQueue[Order] = SimpleQueue()
+        self.queue, self.lock = queue, Lock()
+        self.pace = Pace()
+        # What the engine holds: prompt tokens yet to read by job, and the jobs that decode.
+        self.reading: dict[int, int] = {}
+        self.decoding: set[int] = set()
 
     def submit(self, jobs: list[Job]) -> None:
         """Queue the jobs of one request. Raises RunnerRefused when the queue is full."""
-
-        def admit(engine: Engine) -> None:
-            for job in jobs:
-                engine.admit(job)
-
-        self.orders.put(admit)
+        with self.lock:
+            self.queue.put(jobs)
+        self.orders.put(wake)
 
     def cancel(self, id: int) -> None:
         """Takes effect before the next step; an answer that ended meanwhile is no matter."""
-        self.orders.put(lambda engine: engine.remove(id))
+
+        def forget(engine: Engine) -> None:
+            engine.remove(id)
+            self.forget(id)
+
+        self.orders.put(forget)
 
     def order(self, order: Callable[[Engine], Any], done: Callable[[Any, Exception | None], object]) -> None:
         """Call `order` between two steps, and `done` with what it returned, or with the refusal it raised."""
@@ -56,22 +72,83 @@ class Scheduler(Thread):
 
         self.orders.put(run)
 
+    def activity(self, engine: Engine) -> Activity:
+        """What the engine does, and who waits for it; an order."""
+        return msgspec.structs.replace(engine.activity, queued=self.queued)
+
+    @property
+    def queued(self) -> int:
+        with self.lock:
+            return len(self.queue)
+
     def run(self) -> None:
         try:
             engine = self.load()
             self.ready(engine.activity)
             while True:
-                for order in self.waiting(engine.busy):
-                    order(engine)
-                step = engine.step(2048)
-                if step.tokens or step.progress:
-                    self.deliver(step)
+                self.prepare(engine)
+                step = self.step(engine)
+                self.settle(step)
         except Exception as error:  # whatever a model raises, the front must hear of it
             self.fail(error)
 
-    def waiting(self, busy: bool) -> Iterator[Order]:
-        """Every order there is; when the engine is idle, wait for the first."""
-        if not busy:
-            yield self.orders.get()
-        while not self.orders.empty():
-            yield self.orders.get()
+    def prepare(self, engine: Engine) -> None:
+        """Do what was ordered, then admit who can run; when there is nothing to do, wait for an order."""
+        if not engine.busy and not self.queued:
+            self.orders.get()(engine)
+        for _ in range(self.orders.qsize()):
+            self.orders.get()(engine)
+        while job := self.next(engine):
+            engine.admit(job)
+            self.reading[job.id] = unread(job)
+
+    def next(self, engine: Engine) -> Job | None:
+        """Whose turn it is, if it can be admitted; an empty engine takes anybody."""
+        long = sum(left > SHORT for left in self.reading.values())
+        with self.lock:
+            return self.queue.take(
+                lambda job: not engine.busy or engine.room(job), SHORT if long >= LONG_AT_ONCE else None
+            )
+
+    def step(self, engine: Engine) -> Step:
+        decoding = len(self.decoding)
+        budget = self.pace.budget(decoding)
+        start = time.perf_counter()
+        step = engine.step(budget)
+        self.pace.note(time.perf_counter() - start, min(self.read(step), budget), decoding)
+        return step
+
+    def read(self, step: Step) -> int:
+        """How many prompt tokens the step read; of a prompt seen first, those that were kept too."""
+        before = sum(self.reading.values())
+        for id, done, total in step.progress:
+            if id in self.reading:
+                self.reading[id] = total - done
+        return before - sum(self.reading.values())
+
+    def settle(self, step: Step) -> None:
+        """Keep the books, and pass on what came."""
+        for id in [id for id, left in self.reading.items() if not left]:
+            self.begin_decoding(id)
+        for token in step.tokens:
+            self.begin_decoding(token.id)
+            if token.finish:
+                self.forget(token.id)
+        if step.tokens or step.progress:
+            self.deliver(step)
+
+    def begin_decoding(self, id: int) -> None:
+        if self.reading.pop(id, None) is not None:
+            self.decoding.add(id)
+            with self.lock:
+                self.queue.release(id)
+
+    def forget(self, id: int) -> None:
+        self.reading.pop(id, None)
+        self.decoding.discard(id)
+        with self.lock:
+            self.queue.remove(id)
+
+
+def wake(_: Engine) -> None:
+    """The order that ends a wait for one."""

@@ -42,6 +42,7 @@ from inference.runner.constrain import constraint
 from inference.runner.engine import Engine, Job, Step, Token
 from inference.runner.parsing.stream import Parser, Through, parser
 from inference.runner.prompts import Prepared, Prompts
+from inference.runner.queue import Queue
 from inference.runner.scheduler import Scheduler
 from inference.runner.tokenizer import Tokenizer
 
@@ -87,6 +88,7 @@ class Session:
         self.tokenising = ThreadPoolExecutor(1, "tokenising")
         self.scheduler = Scheduler(
             self.load,
+            Queue(assignment.queue),
             ready=self.on_loop(self.ready),
             deliver=self.on_loop(self.deliver),
             fail=self.on_loop(self.fail),
@@ -215,7 +217,7 @@ class Session:
         self.send(Scores(wanted.id, scores, read))
 
     async def inspect(self, wanted: Inspect) -> None:
-        self.send(Report(wanted.id, await self.between_steps(lambda engine: engine.activity)))
+        self.send(Report(wanted.id, await self.between_steps(self.scheduler.activity)))
 
     async def inspect_prefixes(self, wanted: InspectPrefixes) -> None:
         self.send(
