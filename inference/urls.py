@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from inference.api import admin, chat, embeddings, health, models, rerank
+from inference.api import admin, chat, completions, embeddings, health, models, rerank, tokens
 from inference.api.dialect import answer_error
 from inference.api.docs import Docs, asset
 from opta.api import make_api
@@ -13,9 +13,11 @@ api = make_api(
     "Opta LMX", answer_error, docs=Docs(), docs_url="/docs", openapi_url="/openapi.json", urls_namespace="lmx"
 )
 api.add_router("/v1", chat.router)
+api.add_router("/v1", completions.router)
 api.add_router("/v1", models.router)
 api.add_router("/v1", embeddings.router)
 api.add_router("/v1", rerank.router)
+api.add_router("/v1", tokens.router)
 api.add_router("", health.router)
 api.add_router("", admin.router)
 

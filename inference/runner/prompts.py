@@ -51,14 +51,19 @@ class Prompts:
 
     def inputs(self, wanted: list[Plain | Raw]) -> list[list[int]]:
         """The tokens of what is to be embedded. Raises RunnerRefused."""
-        found = [self.read(one)[1] for one in wanted]
-        for position, tokens in enumerate(found):
-            if not 0 < len(tokens) <= self.context:
-                raise RunnerRefused(
-                    f"Input {position} has {len(tokens)} tokens; the model takes 1 to {self.context}.",
-                    field="input",
-                )
-        return found
+        return [self.input(one, position) for position, one in enumerate(wanted)]
+
+    def input(self, wanted: Plain | Raw, position: int) -> list[int]:
+        try:
+            tokens = self.read(wanted)[1]
+        except RunnerRefused as error:
+            raise RunnerRefused(f"Input {position}: {error.message}", field="input") from error
+        if not 0 < len(tokens) <= self.context:
+            raise RunnerRefused(
+                f"Input {position} has {len(tokens)} tokens; the model takes 1 to {self.context}.",
+                field="input",
+            )
+        return tokens
 
 
 def field(prompt: Prompt) -> str:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, PlainValidator, field_validator, mod
 
 from inference import request
 from inference.request import AnyJson, JsonSchema, Tool
+from inference.schemas.accepted import Accepting
 from inference.schemas.sampling import Sampled
 from opta.strict import Strict
 
@@ -118,14 +119,10 @@ def offered(choice: Mode | request.Function | None, tools: list[Tool]) -> None:
         raise ValueError(f"{choice.name} is not among the tools")
 
 
-class Reasoned(Sampled):
-    """A request that the chat template turns into a prompt."""
+class Templated(Accepting):
+    """A request whose prompt is made by the model's chat template."""
 
-    parallel_tool_calls: bool | None = None
     chat_template_kwargs: JsonObject | None = Field(None, description="variables of the model's own template")
-    thinking_budget: int | None = Field(
-        None, ge=0, lt=2**31, description="tokens of reasoning after which it is closed"
-    )
 
     @field_validator("chat_template_kwargs")
     @classmethod
@@ -139,3 +136,12 @@ class Reasoned(Sampled):
         """What the template is given for an effort: one reads the word, another a switch."""
         given = self.chat_template_kwargs or {}
         return {"reasoning_effort": effort, "enable_thinking": effort != "none", **given} if effort else given
+
+
+class Reasoned(Sampled, Templated):
+    """Such a request for an answer."""
+
+    parallel_tool_calls: bool | None = None
+    thinking_budget: int | None = Field(
+        None, ge=0, lt=2**31, description="tokens of reasoning after which it is closed"
+    )

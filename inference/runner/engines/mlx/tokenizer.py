@@ -34,6 +34,9 @@ class MlxTokenizer:
         return tokens
 
     def decode(self, tokens: list[int]) -> str:
+        if unknown := next((token for token in tokens if not 0 <= token < self.size), None):
+            message = f"Token {unknown} does not exist; this model has {self.size}, from 0."
+            raise RunnerRefused(message, field="prompt", code="unknown_token")
         text: str = self.decoder.decode(tokens)
         return text
 
@@ -41,11 +44,16 @@ class MlxTokenizer:
         return self.guide().decode_bytes([token])  # type: ignore[no-any-return]
 
     def render(self, chat: Chat, *, answer: bool = True) -> str:
+        resume = answer and chat.resume
         try:
             text: str = self.tokenizer.apply_chat_template(
-                messages(chat), add_generation_prompt=answer, tokenize=False, **variables(chat)
+                messages(chat),
+                add_generation_prompt=answer and not resume,
+                continue_final_message=resume,
+                tokenize=False,
+                **variables(chat),
             )
-        except (TemplateError, TypeError) as error:
+        except (TemplateError, TypeError, ValueError) as error:
             message = f"The model's chat template refuses these messages: {error}."
             raise RunnerRefused(message, field="messages", code="template_error") from error
         return text
