@@ -10,7 +10,6 @@ from django.http import HttpRequest, StreamingHttpResponse
 from inference.api.client import client_of, priority_of
 from inference.api.front import pool_of
 from inference.catalog import Model
-from inference.errors import RunnerRefused
 from inference.pool import Pool
 from inference.request import (
     Call,
@@ -43,10 +42,6 @@ async def ask(request: HttpRequest, model: Model, wanted: Generate) -> tuple[Sta
 
 async def begin(pool: Pool, model: Model, wanted: Generate) -> tuple[Started, Events]:
     """Once the prompt is accepted and queued: its length, and the events that follow. Raises Refusal."""
-    if model.kind != "chat":
-        raise RunnerRefused(
-            f"{model.id} is a model of kind {model.kind}; it does not write text.", field="model"
-        )
     events = pool.generate(model, wanted)
     started = await anext(events)
     if not isinstance(started, Started):

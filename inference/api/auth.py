@@ -27,6 +27,8 @@ def middleware(get_response: Handler) -> Handler:
             check(request, pool_of(request).config)
         except Refusal as error:
             return answer_error(request, error)
+        if request.method == "HEAD":  # a GET whose body the server leaves out
+            request.method = "GET"
         response = await get_response(request)
         if response.status_code == 405:  # django-ninja's own, and not in our dialect
             message = f"{request.path} does not take {request.method}."

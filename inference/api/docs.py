@@ -47,12 +47,48 @@ def asset(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse((FOLDER / name).read_bytes(), content_type=ASSETS[name])
 
 
-def responses(answer: type[msgspec.Struct], event: type[msgspec.Struct] | None = None) -> dict[str, Any]:
-    """What a route answers, for OpenAPI: JSON of `answer`, and server-sent events of `event`."""
+class ErrorDetail(msgspec.Struct):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class Error(msgspec.Struct):
+    """OpenAI's, in which most of LMX speaks."""
+
+    error: ErrorDetail
+
+
+# Any route may answer so; inference/errors.py has the codes.
+REFUSALS = {
+    400: "What is wrong with the request; the message names the field, and so does `param`.",
+    403: "The Host or the Origin is a stranger's.",
+    404: "No such path, model or stored answer.",
+    405: "Not with this method.",
+    413: "The body is over 10 MB.",
+    429: "The queue is full; `Retry-After` says for about how long.",
+    500: "The model or the server failed; the log has why.",
+    503: "LMX is being stopped, or has no model.",
+}
+
+
+def responses(
+    answer: type[msgspec.Struct],
+    event: type[msgspec.Struct] | None = None,
+    error: type[msgspec.Struct] = Error,
+) -> dict[str, Any]:
+    """What a route answers, for OpenAPI: JSON of `answer`, events of `event`, refusals as `error`."""
     content = {"application/json": {"schema": schema(answer)}}
     if event:
         content["text/event-stream"] = {"schema": schema(event)}
-    return {"responses": {200: {"description": answer.__name__, "content": content}}}
+    refused = {"application/json": {"schema": schema(error)}}
+    return {
+        "responses": {
+            200: {"description": answer.__name__, "content": content},
+            **{status: {"description": why, "content": refused} for status, why in REFUSALS.items()},
+        }
+    }
 
 
 def schema(shape: type[msgspec.Struct]) -> dict[str, Any]:

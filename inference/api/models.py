@@ -1,4 +1,4 @@
-"""`GET /v1/models`: what can be asked for."""
+"""`GET /v1/models` and `/v1/models/{id}`: what can be asked for."""
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
@@ -7,12 +7,19 @@ from ninja import Router
 from inference.api.dialect import answer
 from inference.api.docs import responses
 from inference.api.front import pool_of
+from inference.catalog import ANY, Model
+from inference.pool import Pool
 
 
 class Lmx(msgspec.Struct):
     """What LMX says of a model beyond OpenAI's shape."""
 
+    # "chat", "embedding" or "reranker".
+    kind: str
     loaded: bool
+    # What it runs on, when it is loaded.
+    engine: str | None
+    # Tokens of prompt and answer together.
     context: int
     size_bytes: int
 
@@ -37,9 +44,18 @@ router = Router(tags=["OpenAI"])
 async def models(request: HttpRequest) -> HttpResponse:
     """The models on disk right now; any of them is loaded by asking for it."""
     pool = pool_of(request)
-    loaded = {runner.model.id for runner in pool.runners}
-    cards = [
-        ModelCard(model.id, model.created, Lmx(model.id in loaded, model.context, model.size_bytes))
-        for model in pool.catalog.models()
-    ]
-    return answer(ModelList(cards))
+    return answer(ModelList([card(pool, model) for model in pool.catalog.models()]))
+
+
+@router.get("/models/{path:model_id}", summary="Model", openapi_extra=responses(ModelCard))
+async def one(request: HttpRequest, model_id: str) -> HttpResponse:
+    """One of them; its id may have a slash in it, and be `auto`."""
+    pool = pool_of(request)
+    return answer(card(pool, pool.find(model_id, ANY)))
+
+
+def card(pool: Pool, model: Model) -> ModelCard:
+    runner = next((runner for runner in pool.runners if runner.model.id == model.id), None)
+    engine = runner.ready.result().activity.engine if runner else None
+    about = Lmx(model.kind, runner is not None, engine, model.context, model.size_bytes)
+    return ModelCard(model.id, model.created, about)

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from inference import request
 from inference.catalog import Defaults
 from inference.request import Call, Chat, Generate
-from inference.schemas.sampling import Count, StopStrings, StreamOptions
+from inference.schemas.sampling import Count, StopStrings, Streamed
 from inference.schemas.tools import FunctionTool, Reasoned, ResponseFormat, ToolChoice, distinct, offered
 from inference.schemas.usage import Usage
 from opta.strict import Strict
@@ -103,7 +103,7 @@ class Message(Strict):
         )
 
 
-class ChatRequest(Reasoned):
+class ChatRequest(Reasoned, Streamed):
     """null means the default everywhere, and the default is the model's own where it has one."""
 
     messages: list[Message] = Field(min_length=1)
@@ -111,7 +111,6 @@ class ChatRequest(Reasoned):
     max_tokens: Count | None = Field(None, description="the older name of max_completion_tokens")
     n: int | None = Field(None, ge=1, le=16)
     stop: StopStrings | None = None
-    stream_options: StreamOptions | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[FunctionTool] | None = Field(None, max_length=512)
@@ -125,13 +124,6 @@ class ChatRequest(Reasoned):
     def named_once(cls, value: int | None, request: ValidationInfo) -> int | None:
         if value and request.data.get("max_completion_tokens"):
             raise ValueError("it is the older name of max_completion_tokens; send one of them")
-        return value
-
-    @field_validator("stream_options")
-    @classmethod
-    def streams(cls, value: StreamOptions | None, request: ValidationInfo) -> StreamOptions | None:
-        if value and not request.data.get("stream"):
-            raise ValueError("it needs stream: true")
         return value
 
     @field_validator("top_logprobs")
@@ -152,10 +144,6 @@ class ChatRequest(Reasoned):
     def is_offered(cls, choice: ToolChoice, request: ValidationInfo) -> ToolChoice:
         offered(choice, [tool.function.tool for tool in request.data.get("tools") or ()])
         return choice
-
-    @property
-    def wants_usage(self) -> bool:
-        return bool(self.stream_options and self.stream_options.include_usage)
 
     def generate(self, defaults: Defaults) -> Generate:
         """The internal request: the client's fields, else the model's defaults."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from inference.catalog import Defaults
 from inference.request import Sampling
@@ -56,6 +56,23 @@ class Sampled(Accepting):
         model = {"temperature": defaults.temperature, "top_p": defaults.top_p}
         bias = {int(token): value for token, value in (self.logit_bias or {}).items()}
         return Sampling(**{**model, **given}, logit_bias=bias)
+
+
+class Streamed(Sampled):
+    """One whose stream may end with the counts."""
+
+    stream_options: StreamOptions | None = None
+
+    @field_validator("stream_options")
+    @classmethod
+    def streams(cls, options: StreamOptions | None, request: ValidationInfo) -> StreamOptions | None:
+        if options and not request.data.get("stream"):
+            raise ValueError("it needs stream: true")
+        return options
+
+    @property
+    def wants_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
 
 
 # Of the same name here and there.
