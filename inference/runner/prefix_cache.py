@@ -8,18 +8,17 @@ from threading import Lock
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.request import Prefixes
 from inference.runner.lookups import Difference, Looked, difference
+from inference.runner.prefix_disk import LEAST, DiskTier, Saved
+from inference.runner.prefix_disk import Arrays as Arrays
 from inference.runner.radix import Radix, Tokens
 
 # How many lookups a report tells of.
 LOOKUPS = 64
 # What was given up is remembered for so many entries, to say so to who asks for it again.
 REMEMBERED = 256
-
-Arrays = dict[str, NDArray[np.generic]]
 
 
 class State(Protocol):
@@ -55,36 +54,60 @@ class Kept(Generic[S]):
     tokens: Tokens
     state: S
     nbytes: int
+    # Whether it was given to the disk, or came from there.
+    saved: bool = False
 
 
 class PrefixCache(Generic[S]):
-    """Within `budget` bytes; the least recently used goes first.
+    """Within `budget` bytes; the least recently used goes first, to the disk if there is one.
 
-    `find`, `keep` and `evict` are for the model's thread, `report` is for any.
+    The disk gets an entry when the model has nothing to do (`save`) or memory no room, and is read before a
+    job is queued (`fetch`): the model's thread never waits for it. `find`, `keep`, `evict` and `save` are
+    for that thread, `fetch` and `report` for any.
     """
 
     def __init__(
-        self, budget: int, *, revive: Callable[[Arrays], S], clock: Callable[[], float] = time.time
+        self,
+        budget: int,
+        *,
+        revive: Callable[[Arrays], S],
+        disk: DiskTier | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.budget, self.revive = budget, revive
+        self.budget, self.revive, self.disk, self.clock = budget, revive, disk, clock
         self.nbytes = 0
         self.lock = Lock()
         self.tree: Radix[Kept[S]] = Radix()
         # Least recently used first.
         self.order: OrderedDict[Kept[S], None] = OrderedDict()
+        # Read from the disk, and waiting for the model's thread; of no more bytes than the budget.
+        self.fetched: dict[Saved, Arrays] = {}
         # Why what was kept, or should have been, is not any more.
         self.gone: Radix[str] = Radix()
         self.remembered: deque[Tokens] = deque()
         # Newest first.
         self.lookups: deque[Looked] = deque(maxlen=LOOKUPS)
-        self.clock = clock
 
     @property
     def entries(self) -> int:
         return len(self.order)
 
+    def fetch(self, tokens: list[int]) -> None:
+        """Read the beginning of a prompt from the disk, where that holds more of it than memory does."""
+        if self.disk is None or (found := self.disk.find(asked := np.array(tokens[:-1], np.uint32))) is None:
+            return
+        saved, length = found
+        with self.lock:
+            kept = self.tree.longest(asked)
+            waiting = sum(each.nbytes for each in self.fetched)
+            known = saved in self.fetched or length < (kept[1] if kept else 0) + LEAST
+        if not known and saved.nbytes + waiting <= self.budget and (arrays := self.disk.read(saved)):
+            with self.lock:
+                self.fetched[saved] = arrays
+
     def find(self, tokens: list[int]) -> Hit[S] | None:
         """What stands for the longest kept beginning of a prompt; at least one token is left to read."""
+        self.take_fetched()
         asked = np.array(tokens[:-1], np.uint32)
         with self.lock:
             found = self.tree.longest(asked)
@@ -96,19 +119,15 @@ class PrefixCache(Generic[S]):
 
     def keep(self, tokens: list[int], state: S) -> None:
         """Remember that `state` is what the model holds after `tokens`. It is the cache's from here on."""
-        kept = Kept(np.array(tokens, np.uint32), state, state.nbytes)
+        self.put(Kept(np.array(tokens, np.uint32), state, state.nbytes))
+
+    def save(self) -> bool:
+        """Give one entry to the disk, the one used last first; whether there are more to give."""
         with self.lock:
-            if not self.wanted(kept):
-                state.drop()
-                return
-            if state.divisible:
-                for shorter in self.tree.beginnings(kept.tokens):
-                    self.drop(shorter)
-            while self.nbytes + kept.nbytes > self.budget:
-                self.give_up()
-            self.tree.put(kept.tokens, kept, divisible=state.divisible)
-            self.order[kept] = None
-            self.nbytes += kept.nbytes
+            unsaved = [kept for kept in reversed(self.order) if self.worth_saving(kept)]
+            if unsaved:
+                self.offer(unsaved.pop(0))
+            return bool(unsaved)
 
     def evict(self) -> bool:
         """Give up the least recently used entry, for an engine that needs the room; whether there was one."""
@@ -122,7 +141,44 @@ class PrefixCache(Generic[S]):
         with self.lock:
             lookups = list(self.lookups)
             held = (self.entries, self.nbytes, self.budget)
-        return Prefixes(id, *held, 0, 0, 0, [lookup.told(decode) for lookup in lookups])
+        on_disk = (self.disk.entries, self.disk.nbytes, self.disk.budget) if self.disk else (0, 0, 0)
+        return Prefixes(id, *held, *on_disk, [lookup.told(decode) for lookup in lookups])
+
+    def put(self, kept: Kept[S]) -> None:
+        with self.lock:
+            if not self.wanted(kept):
+                kept.state.drop()
+                return
+            divisible = kept.state.divisible
+            for shorter in self.tree.beginnings(kept.tokens) if divisible else ():
+                self.drop(shorter)
+            while self.nbytes + kept.nbytes > self.budget:
+                self.give_up()
+            self.tree.put(kept.tokens, kept, divisible=divisible)
+            self.order[kept] = None
+            self.nbytes += kept.nbytes
+
+    def take_fetched(self) -> None:
+        """Make entries of what came from the disk."""
+        with self.lock:
+            fetched, self.fetched = self.fetched, {}
+        for saved, arrays in fetched.items():
+            try:
+                state = self.revive(arrays)
+            except Exception as error:  # a library's own format: the prompt is read anew, as without the file
+                if self.disk:
+                    self.disk.discard(saved, error)
+            else:
+                self.put(Kept(saved.tokens, state, state.nbytes, saved=True))
+
+    def worth_saving(self, kept: Kept[S]) -> bool:
+        return self.disk is not None and not kept.saved and len(kept.tokens) >= LEAST
+
+    def offer(self, kept: Kept[S]) -> None:
+        """To the disk, unless that is behind: then the entry stays unsaved, and may be offered again."""
+        if self.disk and not self.disk.full:
+            self.disk.offer(kept.tokens, kept.state.divisible, kept.state.dump())
+            kept.saved = True
 
     def wanted(self, new: Kept[S]) -> bool:
         """Whether it fits, and nothing that is kept stands for as much already."""
@@ -140,6 +196,8 @@ class PrefixCache(Generic[S]):
 
     def give_up(self) -> None:
         oldest = next(iter(self.order))
+        if self.worth_saving(oldest):
+            self.offer(oldest)
         self.remember(oldest, "given up for room")
         self.drop(oldest)
 
