@@ -17,8 +17,8 @@ from typing import NamedTuple
 from inference.errors import RunnerRefused
 from inference.runner.engine import Job
 
-# Tokens of credit per round: small, so that the cheapest of the first requests goes first.
-CREDIT = {"interactive": 320, "batch": 80}
+# Tokens of credit per round: few, so that hardly any are left over when a client waits for nothing more.
+CREDIT = {"interactive": 4, "batch": 1}
 # An answer's length is not known before: what it costs is taken to be this, or less where it must be.
 ANSWER = 256
 # Shorter prompts of the same client may pass a prompt, but one for every so many of its tokens at most.
@@ -61,10 +61,7 @@ class Turn(NamedTuple):
     place: Place
     # Credit per round.
     rate: float
-
-    @property
-    def rounds(self) -> int:
-        return max(0, math.ceil((self.place.cost - self.lane.credit) / self.rate))
+    rounds: int
 
 
 class Queue:
@@ -131,11 +128,13 @@ class Queue:
         whole: Counter[str] = Counter()
         for lane in self.lanes:
             whole[lane.client] += CREDIT[lane.priority]
-        return [
-            Turn(lane, place, CREDIT[lane.priority] * min(1, max(CREDIT.values()) / whole[lane.client]))
-            for lane in self.lanes
-            if (place := lane.first(longest))
-        ]
+        turns = []
+        for lane in self.lanes:
+            if place := lane.first(longest):
+                rate = CREDIT[lane.priority] * min(1, max(CREDIT.values()) / whole[lane.client])
+                rounds = max(0, math.ceil((place.cost - lane.credit) / rate))
+                turns.append(Turn(lane, place, rate, rounds))
+        return turns
 
     def save_up(self, turns: list[Turn], chosen: Turn) -> None:
         """As many rounds as `chosen` had to wait; in the last of them, those before it had their turn."""
