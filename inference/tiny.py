@@ -21,12 +21,47 @@ END, START = "<|im_end|>", "<|im_start|>"
 SPECIAL = ("<|endoftext|>", START, END)
 VOCABULARY, HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD, MLP, CONTEXT = 4096, 384, 4, 6, 2, 64, 1024, 8192
 
-# ChatML, as Qwen and many others speak it.
+# ChatML, as Qwen and many others speak it, with tools in the way of Hermes.
 TEMPLATE = """\
+{%- if tools -%}
+<|im_start|>system
+{% if messages[0].role == "system" %}{{ messages[0].content ~ "\\n\\n" }}{% endif -%}
+# Tools
+
+You may call functions. These are their signatures:
+<tools>
+{% for tool in tools %}{{ tool | tojson ~ "\\n" }}{% endfor -%}
+</tools>
+
+Return each call as a JSON object with the function's name and its arguments:
+<tool_call>
+{"name": <function-name>, "arguments": <args-json-object>}
+</tool_call><|im_end|>
+{% endif -%}
 {%- for message in messages -%}
+{%- if message.role == "tool" -%}
+{%- if loop.first or loop.previtem.role != "tool" -%}
+<|im_start|>user
+{% endif -%}
+<tool_response>
+{{ message.content }}
+</tool_response>
+{%- if loop.last or loop.nextitem.role != "tool" -%}
+<|im_end|>
+{% else %}{{ "\\n" }}
+{%- endif -%}
+{%- elif not (tools and loop.first and message.role == "system") -%}
 <|im_start|>{{ message.role }}
-{{ message.content }}<|im_end|>
-{% endfor -%}
+{{ message.content -}}
+{%- for call in message.tool_calls or [] -%}
+{{- "\\n" if message.content or not loop.first -}}
+<tool_call>
+{"name": {{ call.function.name | tojson }}, "arguments": {{ call.function.arguments | tojson }}}
+</tool_call>
+{%- endfor -%}
+<|im_end|>
+{% endif -%}
+{%- endfor -%}
 {%- if add_generation_prompt -%}
 <|im_start|>assistant
 {% endif -%}"""
