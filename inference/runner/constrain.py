@@ -1,8 +1,24 @@
 """What an answer may be, as masks over tokens: JSON, a schema, a tool call, the end of reasoning."""
 
-from inference.request import Generate
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+from numpy.typing import NDArray
+
+from inference.errors import RunnerRefused
+from inference.request import Chat, Generate
+from inference.runner import schema
 from inference.runner.engine import Constraint
+from inference.runner.grammar import Grammar, bound, grammar
+from inference.runner.parsing.layout import layout
+from inference.runner.parsing.reasoning import Reasoning, reasoning
 from inference.runner.tokenizer import Tokenizer
+
+COMPILED = 64
+
+Mask = NDArray[np.uint32]
 
 
 def constraint(wanted: Generate, tokenizer: Tokenizer, prompt: str) -> Constraint | None:
@@ -10,4 +26,114 @@ def constraint(wanted: Generate, tokenizer: Tokenizer, prompt: str) -> Constrain
 
     A new one for each choice. Raises RunnerRefused for a schema that it cannot honour.
     """
-    return None
+    template = tokenizer.template if isinstance(wanted.prompt, Chat) else None
+    thought = reasoning(template, prompt)
+    held = None
+    if bound(wanted):
+        guide: Any = tokenizer.guide()
+        held = Held(matcher(grammar(wanted, guide, layout(template), thought), guide), tokenizer)
+    if wanted.thinking_budget is None:
+        return held
+    if thought is None:
+        raise RunnerRefused(
+            "This model has no reasoning to limit. Leave thinking_budget out.", field="thinking_budget"
+        )
+    return Budget(held, wanted.thinking_budget, thought, tokenizer)
+
+
+def matcher(asked: Grammar, guide: LLTokenizer) -> LLMatcher:
+    """Raises RunnerRefused, naming the field of the schema that llguidance cannot compile."""
+    found = compiled(guide, asked.lark)
+    if found.is_error():
+        for field, one in asked.schemas:
+            if error := LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(one), guide):
+                raise schema.explained(error, field)
+        raise schema.explained(found.get_error(), asked.schemas[0][0])
+    return found.deep_copy()
+
+
+@lru_cache(maxsize=COMPILED)
+def compiled(guide: LLTokenizer, lark: str) -> LLMatcher:
+    """At the beginning of an answer, to be copied; equal grammars are compiled once."""
+    return LLMatcher(guide, lark, log_level=0)
+
+
+def bits(tokens: frozenset[int], size: int) -> Mask:
+    """A mask with these tokens alone."""
+    found = np.zeros((size + 31) // 32, np.uint32)
+    for token in tokens:
+        found[token // 32] |= np.uint32(1 << token % 32)
+    return found
+
+
+class Held:
+    """To a grammar; where that ends, or cannot go on, only an end token may come."""
+
+    def __init__(self, matcher: LLMatcher, tokenizer: Tokenizer) -> None:
+        self.matcher, self.tokens = matcher, tokenizer.ends
+        self.ends = bits(tokenizer.ends, tokenizer.size)
+        self.words = np.zeros_like(self.ends)
+        self.fresh = False
+
+    def mask(self) -> Mask:
+        if not self.fresh:
+            self.fill()
+            self.fresh = True
+        return self.words
+
+    def fill(self) -> None:
+        if self.matcher.is_stopped():
+            self.words[:] = self.ends
+            return
+        self.matcher.unsafe_compute_mask_ptr(self.words.ctypes.data, self.words.nbytes)
+        # llguidance knows one end token, and a model may have several.
+        self.words &= ~self.ends
+        if self.matcher.is_accepting() or not self.words.any():
+            self.words |= self.ends
+
+    def accept(self, token: int) -> None:
+        self.fresh = False
+        if token not in self.tokens and not self.matcher.is_stopped():
+            self.matcher.consume_token(token)
+
+
+class Budget:
+    """So many tokens of reasoning, which is then closed; `held` is what the whole answer is held to."""
+
+    def __init__(self, held: Held | None, tokens: int, thought: Reasoning, tokenizer: Tokenizer) -> None:
+        self.held, self.left, self.thought, self.tokenizer = held, tokens, thought, tokenizer
+        # The end of what came, as far as a marker may be in it.
+        self.tail = b""
+        self.thinking, self.over = thought.begun, False
+        self.closing = tokenizer.encode(thought.closes)
+
+    def mask(self) -> Mask | None:
+        free = self.held.mask() if self.held else None
+        if not self.due:
+            return free
+        forced = bits(frozenset(self.closing[:1]), self.tokenizer.size)
+        # In the middle of a character its rest comes first.
+        return forced if free is None or (free & forced).any() else free
+
+    @property
+    def due(self) -> bool:
+        return self.thinking and self.left <= 0
+
+    def accept(self, token: int) -> None:
+        if self.held:
+            self.held.accept(token)
+        if self.over:
+            return
+        if self.due and token == self.closing[0]:
+            self.closing.pop(0)
+            self.over = not self.closing
+            return
+        self.left -= self.thinking
+        self.look(token)
+
+    def look(self, token: int) -> None:
+        """Whether reasoning begins or ends with this token."""
+        marker = (self.thought.closes if self.thinking else self.thought.opens).encode()
+        self.tail = (self.tail + self.tokenizer.piece(token))[-len(marker) - 64 :]
+        if marker in self.tail:
+            self.over, self.thinking, self.tail = self.thinking, not self.thinking, b""
