@@ -1,10 +1,15 @@
 """What was asked, as the tokens that the model continues."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 from inference.errors import RunnerRefused
 from inference.request import Chat, Generate, Plain, Prompt, Raw
+from inference.runner.checkpoints import checkpoints
 from inference.runner.tokenizer import Tokenizer
+
+# Bytes of a token in most texts, and more: a shorter text need not be looked at.
+USUAL = 8
 
 
 class Prepared(NamedTuple):
@@ -18,36 +23,54 @@ class Prepared(NamedTuple):
 class Prompts:
     """The model's tokenizer and template. `prepare` is not for two threads at once."""
 
-    def __init__(self, tokenizer: Tokenizer, context: int) -> None:
-        self.tokenizer, self.context = tokenizer, context
+    def __init__(self, tokenizer: Tokenizer, context: int, *, checkpoints: bool = False) -> None:
+        self.tokenizer, self.context, self.checkpoints = tokenizer, context, checkpoints
 
     def prepare(self, wanted: Generate) -> Prepared:
         """The prompt of `wanted`, with room for an answer behind it. Raises RunnerRefused."""
-        text, tokens = self.read(wanted.prompt)
+        context = min(wanted.context or self.context, self.context)
+        text, tokens = self.read(wanted.prompt, context)
         if not tokens:
             raise RunnerRefused("The prompt has no tokens.", field=field(wanted.prompt), code="empty_prompt")
-        context = min(wanted.context or self.context, self.context)
+        self.check_bias(wanted.sampling.logit_bias)
         if len(tokens) >= context:
-            raise RunnerRefused(
-                f"The prompt has {len(tokens)} tokens, and the model's context holds {context}, "
-                "the answer included. Shorten it.",
-                field=field(wanted.prompt),
-                code="context_length_exceeded",
-            )
-        return Prepared(text, tokens, [])
+            raise too_long(wanted.prompt, str(len(tokens)), context)
+        wished = checkpoints(self.tokenizer, wanted.prompt, text, tokens) if self.checkpoints else []
+        return Prepared(text, tokens, wished)
 
-    def read(self, prompt: Prompt) -> tuple[str, list[int]]:
-        """The text and the tokens of a prompt. Raises RunnerRefused."""
+    def check_bias(self, bias: dict[int, float]) -> None:
+        """Raises RunnerRefused for a token that the model does not score."""
+        if unknown := next((token for token in bias if not 0 <= token < self.tokenizer.size), None):
+            message = f"There is no token {unknown} to bias: this model has {self.tokenizer.size}, from 0."
+            raise RunnerRefused(message, field="logit_bias", code="unknown_token")
+
+    def read(self, prompt: Prompt, context: int | None = None) -> tuple[str, list[int]]:
+        """The text and the tokens of a prompt. Raises RunnerRefused, and before the tokens are made when the
+        text cannot fit in `context`."""
         match prompt:
             case Raw():
                 return self.tokenizer.decode(prompt.tokens), prompt.tokens
             case Plain():
+                self.hold(prompt, prompt.text, context)
                 return prompt.text, self.tokenizer.plain(prompt.text)
             case Chat():
                 if self.tokenizer.template is None:
                     raise RunnerRefused("This model has no chat template, so it cannot chat.", field="model")
                 text = self.tokenizer.render(prompt)
+                self.hold(prompt, text, context)
                 return text, self.tokenizer.encode(text)
+
+    def hold(self, prompt: Prompt, text: str, context: int | None) -> None:
+        """Refuse megabytes without tokenising them: meanwhile nobody else's prompt could be."""
+        if context and len(text) > USUAL * context:
+            least = len(text.encode()) // self.longest
+            if least >= context:
+                raise too_long(prompt, f"at least {least}", context)
+
+    @cached_property
+    def longest(self) -> int:
+        """The bytes of the longest token."""
+        return max(len(self.tokenizer.piece(token)) for token in range(self.tokenizer.size))
 
     def inputs(self, wanted: list[Plain | Raw]) -> list[list[int]]:
         """The tokens of what is to be embedded. Raises RunnerRefused."""
@@ -64,6 +87,15 @@ class Prompts:
                 field="input",
             )
         return tokens
+
+
+def too_long(prompt: Prompt, tokens: str, context: int) -> RunnerRefused:
+    return RunnerRefused(
+        f"The prompt has {tokens} tokens, and the model's context holds {context}, "
+        "the answer included. Shorten it.",
+        field=field(prompt),
+        code="context_length_exceeded",
+    )
 
 
 def field(prompt: Prompt) -> str:

@@ -1,79 +1,88 @@
 """MLX: the model, and continuous batching of everything that runs on it.
 
-Written against mlx-lm 0.32.2; no other file knows its BatchGenerator. An engine belongs to the
-thread that made it: MLX's streams are thread-local.
+An engine belongs to the thread that made it: MLX's streams are thread-local.
 """
 
-import sys
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
-import psutil
-from mlx.utils import tree_flatten
-from mlx_lm.generate import BatchGenerator
-from mlx_lm.models.cache import KVCache, make_prompt_cache
-from mlx_lm.utils import load_model
+from mlx_lm.models.cache import make_prompt_cache
 from numpy.typing import NDArray
 
 from inference.errors import RunnerRefused
 from inference.request import Activity, Assignment
 from inference.runner.engine import Job, Step, Token
-from inference.runner.engines.mlx.caches import MlxState
-from inference.runner.engines.mlx.sampling import sampler
+from inference.runner.engines.mlx import weights
+from inference.runner.engines.mlx.batch import ROWS, batch
+from inference.runner.engines.mlx.caches import Apart, LayerCaches, MlxState, always_divisible, mergeable
+from inference.runner.engines.mlx.sampling import Choice, Report
+from inference.runner.engines.mlx.weights import Weights
 from inference.runner.prefix_cache import PrefixCache
+from inference.runner.prefix_disk import tier
 from inference.runner.tokenizer import Tokenizer
 
-# Prompt tokens per step, of all prompts together: many when nobody decodes, few when somebody does.
-PREFILL_ALONE, PREFILL_BESIDE_DECODE, PREFILL_LEAST = 2048, 128, 16
-PREFILL_BATCH, COMPLETION_BATCH = 8, 32
+# A prompt that begins with so many tokens of one that decodes now borrows what was read of them.
+SHARED = 128
 
 
 @dataclass
 class Sequence:
-    """A job inside the batch."""
+    """A job inside the batch; `done` counts the tokens of its prompt that are read or were kept."""
 
-    id: int
+    job: Job
+    prompt: NDArray[np.uint32]
     cached_tokens: int
+    done: int
     decoding: bool = False
+    # Whether the prefix cache has its prompt.
+    kept: bool = False
+
+    @property
+    def left(self) -> int:
+        return len(self.job.tokens) - self.done
 
 
 class MlxEngine:
     """Raises whatever mlx_lm raises for a folder it cannot load."""
 
     def __init__(self, assignment: Assignment, tokenizer: Tokenizer) -> None:
-        if on_cpu():
-            # Compiled CPU kernels call a C++ compiler at run time: seconds at the first token, no gain after.
-            mx.disable_compile()
-        self.model, config = load_model(Path(assignment.path), lazy=True)
-        if on_cpu() and widenable(self.model, config):
-            self.model.set_dtype(mx.float32)
-        mx.eval(self.model.parameters())
-        self.dtype = precision(self.model, config)
-        self.generator = BatchGenerator(
-            self.model,
-            stop_tokens=[[token] for token in tokenizer.ends],
-            prefill_batch_size=PREFILL_BATCH,
-            completion_batch_size=COMPLETION_BATCH,
-        )
-        self.sequences: dict[int, Sequence] = {}
-        self.prefixes = PrefixCache(assignment.cache_bytes, revive=MlxState.revive)
+        self.weights = Weights(Path(assignment.path))
+        caches = self.new_caches()
+        self.mergeable = all(map(mergeable, caches))
         # Recurrent state and a full sliding window cannot be cut back to where a prompt ended.
-        self.divisible = all(isinstance(cache, KVCache) for cache in make_prompt_cache(self.model))
+        self.divisible = all(map(always_divisible, caches))
+        self.generator = batch(self.weights.model, tokenizer.ends)
+        self.sequences: dict[int, Sequence] = {}
+        self.uids: dict[int, int] = {}
+        self.prefixes: PrefixCache[MlxState] = PrefixCache(
+            assignment.cache_bytes,
+            revive=MlxState.revive,
+            disk=tier(assignment, "mlx", self.weights.dtype, version("mlx-lm"), version("mlx")),
+        )
+        # What ended sequences held, to be kept when their last tokens are on their way.
+        self.left_over: list[tuple[list[int], LayerCaches]] = []
+
+    def new_caches(self) -> LayerCaches:
+        made: LayerCaches = make_prompt_cache(self.weights.model)
+        return made
 
     @property
     def activity(self) -> Activity:
+        decoding = sum(sequence.decoding for sequence in self.sequences.values())
         return Activity(
             engine="mlx",
-            device="cpu" if on_cpu() else "gpu",
-            dtype=self.dtype,
-            blas=blas(),
+            device=weights.device(),
+            dtype=self.weights.dtype,
+            blas=weights.blas(),
             queued=0,
-            prefilling=sum(not sequence.decoding for sequence in self.sequences.values()),
-            decoding=sum(sequence.decoding for sequence in self.sequences.values()),
+            prefilling=len(self.sequences) - decoding,
+            decoding=decoding,
             memory_bytes=mx.get_active_memory(),
             peak_memory_bytes=mx.get_peak_memory(),
             prefix_cache_bytes=self.prefixes.nbytes,
@@ -82,101 +91,137 @@ class MlxEngine:
 
     @property
     def busy(self) -> bool:
-        return bool(self.sequences)
-
-    def admit(self, job: Job) -> None:
-        """Add a sequence; the steps that follow prefill it."""
-        hit = self.prefixes.find(job.tokens)
-        cached = hit.length if hit else 0
-        (uid,) = self.generator.insert(
-            [job.tokens[cached:]],
-            max_tokens=[job.max_tokens],
-            caches=[hit.state.cut(cached)] if hit else None,
-            all_tokens=[job.tokens[:cached]],
-            samplers=[sampler(job.sampling.temperature, job.sampling.top_p, job.sampling.seed)],
-        )
-        self.sequences[uid] = Sequence(job.id, cached)
-
-    def remove(self, id: int) -> None:
-        """Forget a sequence that nobody waits for; what it prefilled is kept for the next."""
-        uid = next((uid for uid, sequence in self.sequences.items() if sequence.id == id), None)
-        if uid is None:
-            return
-        del self.sequences[uid]
-        for caches, tokens in self.generator.remove([uid], return_prompt_caches=True).values():
-            if tokens:
-                self.prefixes.keep(tokens, MlxState(caches, len(tokens)))
+        return bool(self.sequences or self.left_over)
 
     def room(self, job: Job) -> bool:
-        return True
+        """Models whose caches cannot be merged serve one job at a time."""
+        return len(self.sequences) < (ROWS if self.mergeable else 1)
 
-    def embed(self, inputs: list[list[int]]) -> list[NDArray[np.float32]]:
-        raise RunnerRefused("This model is not for embeddings.", field="model")
+    def admit(self, job: Job) -> None:
+        """Add a sequence; the steps that follow read its prompt."""
+        self.keep_left_over()
+        prompt = np.array(job.tokens, np.uint32)
+        self.share(job, prompt)
+        hit = self.prefixes.find(job.tokens)
+        cached = hit.length if hit else 0
+        choice: Any = Choice(job, self.weights.vocabulary)
+        (uid,) = self.generator.insert_segments(
+            [segments(job.tokens, cached, [] if self.divisible else job.checkpoints)],
+            max_tokens=[job.max_tokens],
+            caches=[[Apart(hit.state.cut(cached) if hit else self.new_caches())]],
+            all_tokens=[job.tokens[:cached]],
+            samplers=[choice],
+        )
+        self.sequences[uid] = Sequence(job, prompt, cached, cached)
+        self.uids[job.id] = uid
 
-    def rank(self, query: str, documents: list[str]) -> tuple[list[float], int]:
-        raise RunnerRefused("This model is not for ranking.", field="model")
+    def share(self, job: Job, prompt: NDArray[np.uint32]) -> None:
+        """Keep what was read of the prompt that `job` follows, or shares most of its beginning with.
+
+        What cannot be cut back was kept on the way.
+        """
+        if not self.divisible:
+            return
+        decoding = [(uid, one) for uid, one in self.sequences.items() if one.decoding and not one.kept]
+        lengths = {uid: common(one.prompt, prompt) for uid, one in decoding}
+        uid = max(lengths, key=lengths.__getitem__, default=None)
+        if uid is not None and (lengths[uid] >= SHARED or lengths[uid] == len(prompt)):
+            self.keep(uid)
+            self.sequences[uid].kept = True
+
+    def remove(self, id: int) -> None:
+        """Forget a job that nobody waits for, if it is there; what it has read is kept for the next."""
+        uid = self.uids.pop(id, None)
+        if uid is None:
+            return
+        sequence = self.sequences.pop(uid)
+        if sequence.done > sequence.cached_tokens:
+            self.keep(uid)
+        self.generator.remove([uid])
 
     def step(self, budget: int) -> Step:
-        """One token for everyone who decodes, and a piece of the prompt of everyone who does not yet."""
-        self.generator.prefill_step_size = self.prefill_size()
+        """One token for everyone who decodes, and pieces of the prompts of those who do not yet."""
+        self.keep_left_over()
+        self.generator.prefill_step_size = share_of(budget, self.lefts())
         prompts, answers = self.generator.next()
-        for prompt in prompts:
-            if prompt.end_of_prompt:
-                self.begin_decoding(prompt.uid)
-        return Step([self.settle(answer) for answer in answers], [])
+        progress = [self.advance(prompt) for prompt in prompts]
+        return Step([self.settle(answer) for answer in answers], progress)
 
-    def prefill_size(self) -> int:
-        waiting = sum(not sequence.decoding for sequence in self.sequences.values())
-        if waiting == len(self.sequences):
-            return PREFILL_ALONE
-        return max(PREFILL_LEAST, PREFILL_BESIDE_DECODE // min(max(waiting, 1), PREFILL_BATCH))
+    def lefts(self) -> list[int]:
+        return [one.left for one in self.sequences.values() if not one.decoding and one.left > 1]
 
-    def begin_decoding(self, uid: int) -> None:
-        self.sequences[uid].decoding = True
-        if not self.divisible:
-            for caches, tokens in self.generator.extract_cache([uid]).values():
+    def advance(self, prompt: Any) -> tuple[int, int, int]:
+        """How far a prompt is read; what cannot be cut back later is kept at the end of each segment."""
+        sequence = self.sequences[prompt.uid]
+        sequence.done = sequence.cached_tokens + prompt.progress[0]
+        sequence.decoding = prompt.end_of_prompt
+        if prompt.end_of_segment and not prompt.end_of_prompt and not self.divisible:
+            self.keep(prompt.uid)
+        return sequence.job.id, sequence.done, len(sequence.job.tokens)
+
+    def keep(self, uid: int) -> None:
+        """Remember what the model holds of a sequence now."""
+        with mx.stream(self.generator.stream):
+            caches, tokens = self.generator.extract_cache([uid])[uid]
+            self.prefixes.keep(tokens, MlxState(caches, len(tokens)))
+
+    def keep_left_over(self) -> None:
+        while self.left_over:
+            tokens, caches = self.left_over.pop()
+            with mx.stream(self.generator.stream):
                 self.prefixes.keep(tokens, MlxState(caches, len(tokens)))
 
     def settle(self, answer: Any) -> Token:
         sequence = self.sequences[answer.uid]
+        job = sequence.job
         if answer.finish_reason:
-            del self.sequences[answer.uid]
-            tokens = answer.all_tokens
-            self.prefixes.keep(tokens, MlxState(answer.prompt_cache, len(tokens)))
-        return Token(sequence.id, answer.token, answer.finish_reason, sequence.cached_tokens)
+            del self.sequences[answer.uid], self.uids[job.id]
+            self.left_over.append((answer.all_tokens, answer.prompt_cache))
+        token = Token(job.id, answer.token, answer.finish_reason, sequence.cached_tokens)
+        report: Report | None = answer.logprobs
+        if report is None:
+            return token
+        chosen: Any = report.chosen.item()
+        return token._replace(logprob=chosen, top=likeliest(report))
+
+    def embed(self, inputs: list[list[int]]) -> list[NDArray[np.float32]]:
+        raise RunnerRefused(
+            "This model chats, and makes no embeddings. Ask an embedding model.", field="model"
+        )
+
+    def rank(self, query: str, documents: list[str]) -> tuple[list[float], int]:
+        raise RunnerRefused("This model chats, and ranks nothing. Ask an embedding model.", field="model")
 
 
-def arrays(model: Any) -> list[mx.array]:
-    named: Any = tree_flatten(model.parameters())
-    return [array for _, array in named]
+def segments(tokens: list[int], cached: int, checkpoints: Iterable[int]) -> list[list[int]]:
+    """What is left to read, cut at the checkpoints and before the last token, which decoding begins with:
+    with all before it, the same prompt is asked again."""
+    last = len(tokens) - 1
+    ends = sorted({cached, *(end for end in checkpoints if cached < end < last), last, len(tokens)})
+    return [tokens[begin:end] for begin, end in pairwise(ends)]
 
 
-def on_cpu() -> bool:
-    return bool(mx.default_device().type == mx.DeviceType.cpu)
+def share_of(budget: int, lefts: list[int]) -> int:
+    """The most tokens that every prompt may read so that all together read `budget`: what short ones leave
+    is for the long ones."""
+    for position, left in enumerate(sorted(lefts)):
+        share = budget // (len(lefts) - position)
+        if left > share:
+            return share
+        budget -= left
+    return budget
 
 
-def widenable(model: Any, config: dict[str, Any]) -> bool:
-    """Whether the weights may become f32, a CPU's fastest: they are not quantized, and memory has room."""
-    if "quantization" in config or "quantization_config" in config:
-        return False
-    parameters = sum(array.size for array in arrays(model))
-    return parameters * 4 < psutil.virtual_memory().available * 0.7
+def common(left: NDArray[np.uint32], right: NDArray[np.uint32]) -> int:
+    """How many tokens both begin with."""
+    size = min(len(left), len(right))
+    different = np.flatnonzero(left[:size] != right[:size])
+    return int(different[0]) if len(different) else size
 
 
-def precision(model: Any, config: dict[str, Any]) -> str:
-    """How the weights are held: the dtype of most of them, or the bits they were quantized to."""
-    if bits := config.get("quantization", {}).get("bits"):
-        return f"{bits}-bit"
-    sizes: Counter[str] = Counter()
-    for array in arrays(model):
-        sizes[str(array.dtype).removeprefix("mlx.core.")] += array.nbytes
-    return sizes.most_common(1)[0][0]
-
-
-def blas() -> str:
-    """What multiplies matrices on the CPU here; what is loaded, not what was asked for."""
-    if not on_cpu():
-        return "none"
-    if sys.platform == "darwin":
-        return "accelerate"
-    return "openblas" if "/libopenblas" in Path("/proc/self/maps").read_text() else "reference"
+def likeliest(report: Report) -> list[tuple[int, float]]:
+    """The alternatives, likeliest first; what was forbidden is none."""
+    tokens: Any = report.tokens.tolist()
+    values: Any = report.values.tolist()
+    found = [(token, value) for token, value in zip(tokens, values, strict=True) if value > -np.inf]
+    return sorted(found, key=lambda pair: -pair[1])

@@ -1,0 +1,121 @@
+"""mlx-lm's continuous batching, with the two halves of its batch replaced; nothing else knows it.
+
+`BatchGenerator` moves sequences from a batch whose prompts are read to one that decodes. Its own halves
+pad prompts to the longest, look at one row at a time when rows choose differently, and evaluate the
+log-probabilities of the whole vocabulary at every step. Written against mlx-lm 0.32.2; what is relied on
+stands in tests/inference/runner/mlx/test_contract.py.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator, GenerationBatch, PromptProcessingBatch
+
+from inference.runner.engines.mlx.caches import Apart, LayerCaches, evaluate, extracted, mergeable, merged
+from inference.runner.engines.mlx.sampling import Chooser, Report
+
+# Sequences whose prompts are read at the same time, and sequences altogether.
+READING, ROWS = 8, 32
+# Prompts up to so many tokens are read in one padded batch: it costs little, and spares passes.
+TOGETHER = 256
+
+
+def batch(model: Any, ends: Iterable[int]) -> BatchGenerator:
+    """A generator whose `samplers` are `sampling.Choice`s, and whose `caches` are `Apart`."""
+    made = BatchGenerator(
+        model,
+        stop_tokens=[[token] for token in sorted(ends)],
+        prefill_batch_size=READING,
+        completion_batch_size=ROWS,
+    )
+    made._prompt_batch = Reading.empty(model, no_sampler)
+    made._generation_batch = Decoding.empty(model, no_sampler)
+    return made
+
+
+def no_sampler(_: mx.array) -> mx.array:
+    raise AssertionError("every row has a Choice of its own")
+
+
+class Reading(PromptProcessingBatch):
+    """Prompts, each in caches of its own until it decodes."""
+
+    @property
+    def rows(self) -> list[LayerCaches]:
+        apart: Apart = self.prompt_cache[0]
+        return apart.rows
+
+    def prompt(self, tokens: list[list[int]]) -> None:
+        """Read more of every row."""
+        if not tokens:
+            return
+        small = [row for row, more in enumerate(tokens) if len(self.tokens[row]) + len(more) <= TOGETHER]
+        if len(small) < 2 or not all(map(mergeable, self.rows[0])):
+            small = []
+        for row in set(range(len(tokens))) - set(small):
+            self.model(mx.array([tokens[row]]), cache=self.rows[row])
+            evaluate(self.rows[row])
+        if small:
+            self.read_together(small, [tokens[row] for row in small])
+        for held, more in zip(self.tokens, tokens, strict=True):
+            held += more
+
+    def read_together(self, rows: list[int], tokens: list[list[int]]) -> None:
+        padded = PromptProcessingBatch(self.model, list(rows), [self.rows[row] for row in rows])
+        padded.prompt(tokens)
+        for place, row in enumerate(rows):
+            self.rows[row] = padded.extract_cache(place)
+
+    def extract_cache(self, idx: int) -> LayerCaches:
+        return self.rows[idx]
+
+    def generate(self, tokens: list[list[int]]) -> "Decoding":
+        """All rows decode from here on; `tokens` holds the last one of each prompt."""
+        return Decoding(
+            self.model,
+            self.uids,
+            mx.array([last for (last,) in tokens]),
+            merged(self.rows),
+            self.tokens,
+            self.samplers,
+            self.fallback_sampler,
+            self.logits_processors,
+            self.stop_sequences,
+            self.max_tokens,
+        )
+
+
+class Decoding(GenerationBatch):
+    """Sequences that get one token each per step, every row by its own `Choice`."""
+
+    chooser: Chooser | None = None
+    # mlx-lm's own, which are of narrower types there: a row's sampler is its Choice here, and its
+    # log-probabilities are a Report or None.
+    samplers: Any
+    _current_tokens: Any
+    _next_tokens: Any
+    _current_logprobs: Any
+    _next_logprobs: Any
+
+    def _step(self) -> tuple[list[int], Any]:
+        """Begin the next step, and return the tokens of the one before with what is to be told of them.
+
+        The device computes the next step while Python deals with these.
+        """
+        inputs = self._current_tokens = self._next_tokens
+        reports: list[Report | None] = self._next_logprobs
+        self._current_logprobs = reports
+        logits = self.model(inputs[:, None], cache=self.prompt_cache)[:, -1, :]
+        if self.chooser is None or self.chooser.rows != self.samplers:
+            self.chooser = Chooser(self.samplers)
+        self._next_tokens, self._next_logprobs = self.chooser(inputs, logits)
+        mx.async_eval(self._next_tokens, self._next_logprobs)  # type: ignore[no-untyped-call]
+        mx.eval(inputs, reports)
+        tokens: list[int] = inputs.tolist()
+        for held, token in zip(self.tokens, tokens, strict=True):
+            held.append(token)
+        return tokens, reports
+
+    def extract_cache(self, idx: int) -> LayerCaches:
+        return extracted(self.prompt_cache, idx)
