@@ -74,7 +74,8 @@ class Scheduler(Thread):
 
     def activity(self, engine: Engine) -> Activity:
         """What the engine does, and who waits for it; an order."""
-        return msgspec.structs.replace(engine.activity, queued=self.queued)
+        found = engine.activity
+        return msgspec.structs.replace(found, queued=found.queued + self.queued)
 
     @property
     def queued(self) -> int:
