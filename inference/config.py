@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from opta import env, paths
@@ -38,12 +39,24 @@ class Config(BaseModel):
     )
     load_timeout: int = Field(600, ge=1, description="seconds that loading a model may take")
     queue: int = Field(128, ge=1, description="requests that may wait, per model")
-    prefix_cache_mb: int = Field(1024, ge=0, description="memory for kept prompt prefixes, per model")
+    prefix_cache_mb: int | None = Field(
+        None, ge=0, description="memory for kept prompt prefixes, per model; 9 % of the machine's by default"
+    )
+    prefix_disk_mb: int = Field(
+        4096, ge=0, description="disk for kept prompt prefixes, of all models together"
+    )
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    @property
+    def prefix_cache_bytes(self) -> int:
+        """By default a tenth of the ceiling, which is 90 % of the machine's memory."""
+        if self.prefix_cache_mb is None:
+            return int(psutil.virtual_memory().total * 0.9 * 0.1)
+        return self.prefix_cache_mb * 1024 * 1024
 
 
 def variable(name: str) -> str:

@@ -82,7 +82,9 @@ class Runner:
                 str(model.folder),
                 model.kind,
                 model.context,
-                config.prefix_cache_mb * 1024 * 1024,
+                config.prefix_cache_bytes,
+                str(paths.lmx_home() / "prefixes"),
+                config.prefix_disk_mb * 1024 * 1024,
                 queue=config.queue,
             )
             process = await asyncio.create_subprocess_exec(

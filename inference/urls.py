@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from inference.api import admin, chat, completions, embeddings, health, models, rerank, tokens
+from inference.api import admin, chat, completions, embeddings, health, models, prefixes, rerank, tokens
 from inference.api.dialect import answer_error
 from inference.api.docs import Docs, asset
 from opta.api import make_api
@@ -20,6 +20,7 @@ api.add_router("/v1", rerank.router)
 api.add_router("/v1", tokens.router)
 api.add_router("", health.router)
 api.add_router("", admin.router)
+api.add_router("", prefixes.router)
 
 urlpatterns = [path("docs/<str:name>", asset), path("", api.urls)]
 

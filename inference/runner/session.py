@@ -41,6 +41,7 @@ from inference.runner.answer import Answer
 from inference.runner.constrain import constraint
 from inference.runner.engine import Engine, Job, Step, Token
 from inference.runner.parsing.stream import Parser, Through, parser
+from inference.runner.prefix_cache import PrefixCache
 from inference.runner.prompts import Prepared, Prompts
 from inference.runner.queue import Queue
 from inference.runner.scheduler import Scheduler
@@ -48,6 +49,9 @@ from inference.runner.tokenizer import Tokenizer
 
 # Each holds `load(assignment) -> (Tokenizer, Engine)`.
 ENGINES = {"mlx": "inference.runner.engines.mlx", "gguf": "inference.runner.engines.gguf"}
+
+# Seconds without a request after which what is kept goes to disk, and between two entries that do.
+IDLE = 1.0
 
 
 @dataclass
@@ -74,6 +78,7 @@ class Session:
 
     tokenizer: Tokenizer
     prompts: Prompts
+    prefixes: PrefixCache[Any]
 
     def __init__(self, writer: StreamWriter, assignment: Assignment) -> None:
         self.writer, self.assignment = writer, assignment
@@ -100,8 +105,9 @@ class Session:
     def load(self) -> Engine:
         package = importlib.import_module(ENGINES[self.assignment.engine])
         self.tokenizer, engine = package.load(self.assignment)
-        self.prompts = Prompts(self.tokenizer, self.assignment.context)
         found: Engine = engine
+        self.prompts = Prompts(self.tokenizer, self.assignment.context, checkpoints=not found.divisible)
+        self.prefixes = found.prefixes
         return found
 
     def ready(self, activity: Activity) -> None:
@@ -165,6 +171,7 @@ class Session:
     def plan(self, wanted: Generate) -> tuple[Prepared, list[Job]]:
         """The jobs of a request, one per choice; the later ones share the first one's prompt."""
         prepared = self.prompts.prepare(wanted)
+        self.prefixes.fetch(prepared.tokens)
         room = min(wanted.context or self.assignment.context, self.assignment.context) - len(prepared.tokens)
         first = self.jobs + 1
         self.jobs += wanted.choices
@@ -220,9 +227,7 @@ class Session:
         self.send(Report(wanted.id, await self.between_steps(self.scheduler.activity)))
 
     async def inspect_prefixes(self, wanted: InspectPrefixes) -> None:
-        self.send(
-            await self.between_steps(lambda engine: engine.prefixes.report(wanted.id, self.tokenizer.decode))
-        )
+        self.send(self.prefixes.report(wanted.id, self.tokenizer.decode))
 
     def cancel(self, id: int) -> None:
         if task := self.beginning.pop(id, None):
@@ -230,6 +235,20 @@ class Session:
         for job in [job for job, request in self.requests.items() if request.id == id]:
             del self.requests[job]
             self.scheduler.cancel(job)
+        self.rest()
+
+    def rest(self) -> None:
+        """When nobody asks anything for a while, write what is kept to disk, one entry at a time."""
+        if not self.requests:
+            self.loop.call_later(IDLE, self.save)
+
+    def save(self) -> None:
+        if not self.requests:
+            self.scheduler.order(lambda engine: engine.prefixes.save(), self.on_loop(self.saved))
+
+    def saved(self, more: bool, _: None) -> None:
+        if more:
+            self.rest()
 
     def deliver(self, step: Step) -> None:
         """One step's tokens, in one frame."""
@@ -252,6 +271,7 @@ class Session:
             request.over.append(answer)
             if not request.choices:
                 yield request.finish()
+            self.rest()
 
     def send(self, *events: Event) -> None:
         link.send(self.writer, events)
