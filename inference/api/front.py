@@ -1,4 +1,4 @@
-"""The ASGI entry of LMX: gives each request the pool, and holds its body to what is allowed."""
+"""The ASGI entry of LMX: gives each request the pool and the store, and holds its body to what is allowed."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
@@ -7,6 +7,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 
 from inference.api.dialect import encode
+from inference.api.store import Store
 from inference.errors import told
 from inference.pool import Pool
 from opta.body import Body, BodyTooLarge, Receive
@@ -22,9 +23,10 @@ class Front:
     def __init__(self, application: ASGIHandler, pool: Pool) -> None:
         self.application = application
         self.pool = pool
+        self.store = Store()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["pool"] = self.pool
+        scope["pool"], scope["store"] = self.pool, self.store
         body = Body(receive)
         try:
             await self.application(scope, body.receive, send)
@@ -42,3 +44,8 @@ async def refuse(path: str, error: Refusal, send: Send) -> None:
 def pool_of(request: HttpRequest) -> Pool:
     """The pool that the front put into the request's scope."""
     return cast(Pool, request.scope["pool"])  # type: ignore[attr-defined]  # an ASGIRequest
+
+
+def store_of(request: HttpRequest) -> Store:
+    """The store of answers, likewise."""
+    return cast(Store, request.scope["store"])  # type: ignore[attr-defined]  # an ASGIRequest
