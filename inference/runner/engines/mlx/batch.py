@@ -47,13 +47,12 @@ class Reading(PromptProcessingBatch):
         return apart.rows
 
     def prompt(self, tokens: list[list[int]]) -> None:
-        """Read more of every row."""
-        if not tokens:
-            return
-        small = [row for row, more in enumerate(tokens) if len(self.tokens[row]) + len(more) <= TOGETHER]
+        """Read more of every row that has more; in a step that only decodes, none has."""
+        reading = [row for row, more in enumerate(tokens) if more]
+        small = [row for row in reading if len(self.tokens[row]) + len(tokens[row]) <= TOGETHER]
         if len(small) < 2 or not all(map(mergeable, self.rows[0])):
             small = []
-        for row in set(range(len(tokens))) - set(small):
+        for row in set(reading) - set(small):
             self.model(mx.array([tokens[row]]), cache=self.rows[row])
             evaluate(self.rows[row])
         if small:
