@@ -3,7 +3,19 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from inference.api import admin, chat, completions, embeddings, health, models, prefixes, rerank, tokens
+from inference.api import (
+    admin,
+    chat,
+    completions,
+    embeddings,
+    health,
+    messages,
+    models,
+    prefixes,
+    rerank,
+    responses,
+    tokens,
+)
 from inference.api.dialect import answer_error
 from inference.api.docs import Docs, asset
 from opta.api import make_api
@@ -14,10 +26,12 @@ api = make_api(
 )
 api.add_router("/v1", chat.router)
 api.add_router("/v1", completions.router)
+api.add_router("/v1", responses.router)
 api.add_router("/v1", models.router)
 api.add_router("/v1", embeddings.router)
 api.add_router("/v1", rerank.router)
 api.add_router("/v1", tokens.router)
+api.add_router("/v1", messages.router)
 api.add_router("", health.router)
 api.add_router("", admin.router)
 api.add_router("", prefixes.router)

@@ -26,14 +26,14 @@ def response(frames: AsyncIterator[bytes]) -> StreamingHttpResponse:
     return answer
 
 
-async def pinged(frames: AsyncGenerator[bytes], seconds: float) -> AsyncIterator[bytes]:
-    """`frames`, and a ping whenever none came for so long: silence is not a dead connection."""
+async def pinged(frames: AsyncGenerator[bytes], seconds: float, ping: bytes = PING) -> AsyncIterator[bytes]:
+    """`frames`, and `ping` whenever none came for so long: silence is not a dead connection."""
     coming = asyncio.ensure_future(anext(frames, None))
     try:
         while True:
             done, _ = await asyncio.wait([coming], timeout=seconds)
             if not done:
-                yield PING
+                yield ping
             elif (sent := coming.result()) is None:
                 return
             else:

@@ -3,9 +3,11 @@
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 from django.http import HttpRequest, StreamingHttpResponse
+from pydantic_core import from_json
 
 from inference.api.client import client_of, priority_of
 from inference.api.front import pool_of
@@ -77,6 +79,12 @@ class Choice:
                 self.reason, self.stop = event.reason, event.stop
 
 
+def arguments(call: Call) -> dict[str, Any]:
+    """A call's arguments as an object; of an answer that was cut short, as far as they came."""
+    found = from_json(call.arguments or "{}", allow_partial=True)
+    return found if isinstance(found, dict) else {}
+
+
 async def gather(events: Events, choices: int = 1) -> tuple[list[Choice], Finish]:
     """The whole answer, every choice in its place. Raises Refusal when it breaks off."""
     found = [Choice() for _ in range(choices)]
@@ -96,6 +104,7 @@ def stream(
     failed: Callable[[Refusal], bytes],
     *,
     first: bytes = b"",
+    ping: bytes = sse.PING,
 ) -> StreamingHttpResponse:
     """Server-sent events: `first` at once, what `frames` makes of each of the runner's, and `failed` of a
     break in the middle.
@@ -116,4 +125,4 @@ def stream(
         except Refusal as error:
             yield failed(error)
 
-    return sse.response(sse.pinged(written(), PING_EVERY))
+    return sse.response(sse.pinged(written(), PING_EVERY, ping))

@@ -75,7 +75,7 @@ REFUSALS = {
 
 def responses(
     answer: type[msgspec.Struct],
-    event: type[msgspec.Struct] | None = None,
+    event: Any = None,
     error: type[msgspec.Struct] = Error,
 ) -> dict[str, Any]:
     """What a route answers, for OpenAPI: JSON of `answer`, events of `event`, refusals as `error`."""
@@ -91,7 +91,7 @@ def responses(
     }
 
 
-def schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
+def schema(shape: Any) -> dict[str, Any]:
     """JSON Schema without references, for it stands in the middle of a larger document."""
     (top,), parts = msgspec.json.schema_components([shape], ref_template="{name}")
     inlined: dict[str, Any] = inline(top, parts)
@@ -105,4 +105,5 @@ def inline(value: Any, parts: dict[str, Any]) -> Any:
         return value
     if "$ref" in value:
         return inline(parts[value["$ref"]], parts)
-    return {key: inline(item, parts) for key, item in value.items()}
+    # A discriminator's mapping is references too; without it, the types' own tags tell them apart.
+    return {key: inline(item, parts) for key, item in value.items() if key != "discriminator"}

@@ -21,6 +21,7 @@ class MlxTokenizer:
         self.tokenizer = load_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
         # A tokenizer cannot encode and decode at the same time: "Already borrowed".
         self.decoder = copy.deepcopy(self.tokenizer)
+        keep_first_space(self.decoder._detokenizer)
         self.ends = frozenset(self.tokenizer.eos_token_ids)
         self.template: str | None = self.tokenizer.chat_template if self.tokenizer.has_chat_template else None
         self.size: int = config.get("text_config", config).get("vocab_size") or len(self.tokenizer)
@@ -68,3 +69,9 @@ class MlxTokenizer:
 
     def guide(self) -> Any:
         return self.guidance
+
+
+def keep_first_space(detokenizer: Any) -> None:
+    """mlx_lm drops it. In a text that goes on from the prompt it is what parts two words."""
+    detokenizer.trim_space = False  # of sentencepiece's
+    detokenizer._maybe_trim_space = lambda text: text  # of byte-level BPE's
