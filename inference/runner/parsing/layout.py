@@ -20,6 +20,8 @@ class Layout(NamedTuple):
     marker: str = ""
     # What stands before an answer that is no call.
     content: str = ""
+    # What stands between reasoning and what comes after it.
+    resumes: str = ""
     # Whether one answer may hold several calls.
     several: bool = True
 
@@ -56,6 +58,7 @@ HARMONY = Layout(
     "<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>{arguments}",
     marker="<|channel|>commentary",
     content="<|channel|>final<|message|>",
+    resumes="<|start|>assistant",
     several=False,
 )
 

@@ -1,49 +1,12 @@
-"""An answer's text, cut as it comes into content, reasoning and tool calls."""
-
-from typing import NamedTuple, Protocol
+"""The parser of an answer, by the template that made its prompt."""
 
 from inference.request import Tool
+from inference.runner.parsing import reasoning
+from inference.runner.parsing.pieces import Arguments, CallBegins, Content, Parser, Piece, Thought
+from inference.runner.parsing.reading import Reading
+from inference.runner.parsing.tools.families import family
 
-
-class Content(NamedTuple):
-    text: str
-
-
-class Thought(NamedTuple):
-    """A part of the reasoning."""
-
-    text: str
-
-
-class CallBegins(NamedTuple):
-    """Call number `call`, from 0; `id` is the model's own, when its format has one."""
-
-    call: int
-    name: str
-    id: str | None = None
-
-
-class Arguments(NamedTuple):
-    """More of the JSON text of a call's arguments."""
-
-    call: int
-    text: str
-
-
-Piece = Content | Thought | CallBegins | Arguments
-
-
-class Parser(Protocol):
-    """However the text is cut into calls of `feed`, the same pieces come, joined where they are of a kind."""
-
-    # Whether the end of what was fed is reasoning.
-    thinking: bool
-
-    def feed(self, text: str) -> list[Piece]:
-        """The pieces that are certain now."""
-
-    def end(self) -> list[Piece]:
-        """The rest, now that nothing follows."""
+__all__ = ["Arguments", "CallBegins", "Content", "Parser", "Piece", "Thought", "Through", "parser"]
 
 
 class Through:
@@ -64,4 +27,9 @@ def parser(template: str | None, prompt: str, tools: list[Tool], *, forced: bool
     `tools` are those the model was offered (none for tool_choice none); `forced` says that a grammar
     makes it call one.
     """
-    return Through()
+    found, thoughts = family(template, forced=forced), reasoning.row(template)
+    calls = tools and (found.opens or found.bare)
+    if thoughts == reasoning.NONE and not calls and not found.envelope:
+        return Through()
+    thinking = reasoning.begun(template, prompt)
+    return Reading(found, thoughts, tools, thinking=thinking, prompt=prompt)
