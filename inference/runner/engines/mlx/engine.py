@@ -202,12 +202,12 @@ def segments(tokens: list[int], cached: int, checkpoints: Iterable[int]) -> list
 
 
 def share_of(budget: int, lefts: list[int]) -> int:
-    """The most tokens that every prompt may read so that all together read `budget`: what short ones leave
-    is for the long ones."""
+    """The most tokens that every prompt may read so that all together read `budget`, but one at least: what
+    short ones leave is for the long ones."""
     for position, left in enumerate(sorted(lefts)):
         share = budget // (len(lefts) - position)
         if left > share:
-            return share
+            return max(share, min(budget, 1))
         budget -= left
     return budget
 
