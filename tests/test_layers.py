@@ -17,7 +17,7 @@ INFERENCE = {
     "inference.config": 0,
     "inference.runner": 1, "inference.catalog": 1, "inference.tiny": 1,
     "inference.pool": 2, "inference.quantize": 2, "inference.downloads": 2, "inference.schemas": 2,
-    "inference.api": 3, "inference.consumers": 3, "inference.metrics": 3,
+    "inference.api": 3, "inference.metrics": 3,
     "inference.urls": 4, "inference.apps": 4, "inference.management": 4,
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ A page on the web can make its own name point to 127.0.0.1 (DNS rebinding) and c
 to any address. The first shows in the Host header, the second in Origin.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 from socket import gethostname
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 def middleware(get_response: Handler) -> Handler:
     async def checked(request: HttpRequest) -> HttpResponse:
         try:
-            check(request, pool_of(request).config)
+            check(request.headers, pool_of(request).config)
         except Refusal as error:
             return answer_error(request, error)
         if request.method == "HEAD":  # a GET whose body the server leaves out
@@ -40,14 +40,14 @@ def middleware(get_response: Handler) -> Handler:
     return checked
 
 
-def check(request: HttpRequest, config: Config) -> None:
+def check(headers: Mapping[str, str], config: Config) -> None:
     """Raises Refusal for a Host that is not ours, and for a page of a stranger."""
-    host = request.headers.get("Host", "")
+    host = headers.get("Host", "")
     if not called(hostname(f"//{host}"), config):
         raise Refusal(
             f"This server is not called {host!r}. LMX_HOSTS may name it.", status=403, code="host_refused"
         )
-    origin = request.headers.get("Origin")
+    origin = headers.get("Origin")
     if origin is not None and not known(hostname(origin), config):
         raise Refusal(
             f"Pages of {origin} may not call LMX. LMX_HOSTS may name it.", status=403, code="origin_refused"

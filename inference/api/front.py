@@ -15,21 +15,25 @@ from opta.errors import Refusal
 
 Scope = dict[str, Any]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Front:
-    """Django's application, around which there is nothing but this."""
+    """Django's application and that of WebSockets, around which there is nothing but this."""
 
-    def __init__(self, application: ASGIHandler, pool: Pool) -> None:
-        self.application = application
+    def __init__(self, http: ASGIHandler, websocket: Application, pool: Pool) -> None:
+        self.http, self.websocket = http, websocket
         self.pool = pool
         self.store = Store()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["pool"], scope["store"] = self.pool, self.store
+        if scope["type"] == "websocket":
+            await self.websocket(scope, receive, send)
+            return
         body = Body(receive)
         try:
-            await self.application(scope, body.receive, send)
+            await self.http(scope, body.receive, send)
         except BodyTooLarge as error:
             await body.drain()
             await refuse(scope["path"], error, send)

@@ -107,16 +107,6 @@ def test_half_a_character_is_refused_by_its_field(lmx: Role, where: str):
     assert (response.status_code, response.json()["error"]["param"]) == (400, f"messages.0.{where}")
 
 
-def test_a_websocket_is_not_what_lmx_speaks(lmx: Role):
-    upgrade = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
-    assert httpx.get(f"{lmx.url}/v1/nowhere", headers=upgrade).json()["error"]["code"] == "not_found"
-
-
 def test_a_wrong_method_is_told_the_right_one(lmx: Role):
     assert httpx.get(f"{lmx.url}/v1/chat/completions").headers["Allow"] == "POST"
 

@@ -8,9 +8,11 @@ import uvicorn
 from django.core.asgi import get_asgi_application
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from inference.api import stream
 from inference.api.front import Front
 from inference.config import Config, ConfigError, load, variable
 from inference.pool import Pool
+from opta import body
 
 # Seconds for connections to end by themselves after their answers were ended.
 DRAIN = 1
@@ -47,9 +49,10 @@ class Command(BaseCommand):
         self.announce(config, pool)
         server = Server(
             uvicorn.Config(
-                Front(get_asgi_application(), pool),
+                Front(get_asgi_application(), stream.serve, pool),
                 lifespan="off",
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=body.LIMIT,
                 log_config=None,
                 timeout_graceful_shutdown=DRAIN,
             ),
