@@ -11,9 +11,7 @@ from inference.errors import RunnerRefused
 from inference.request import Chat, Generate
 from inference.runner import schema
 from inference.runner.engine import Constraint
-from inference.runner.grammar import Grammar, bound, grammar
-from inference.runner.parsing.layout import layout
-from inference.runner.parsing.reasoning import Reasoning, reasoning
+from inference.runner.grammar import Grammar, Thought, bound, grammar, thought
 from inference.runner.tokenizer import Tokenizer
 
 COMPILED = 64
@@ -27,18 +25,18 @@ def constraint(wanted: Generate, tokenizer: Tokenizer, prompt: str) -> Constrain
     A new one for each choice. Raises RunnerRefused for a schema that it cannot honour.
     """
     template = tokenizer.template if isinstance(wanted.prompt, Chat) else None
-    thought = reasoning(template, prompt)
+    reasoning = thought(template, prompt)
     held = None
     if bound(wanted):
         guide: Any = tokenizer.guide()
-        held = Held(matcher(grammar(wanted, guide, layout(template), thought), guide), tokenizer)
+        held = Held(matcher(grammar(wanted, guide, template, reasoning), guide), tokenizer)
     if wanted.thinking_budget is None:
         return held
-    if thought is None:
+    if reasoning is None:
         raise RunnerRefused(
             "This model has no reasoning to limit. Leave thinking_budget out.", field="thinking_budget"
         )
-    return Budget(held, wanted.thinking_budget, thought, tokenizer)
+    return Budget(held, wanted.thinking_budget, reasoning, tokenizer)
 
 
 def matcher(asked: Grammar, guide: LLTokenizer) -> LLMatcher:
@@ -73,7 +71,7 @@ class Held:
         self.matcher, self.tokens = matcher, tokenizer.ends
         self.ends = bits(tokenizer.ends, tokenizer.size)
         self.words = np.zeros_like(self.ends)
-        self.fresh = False
+        self.fresh = self.over = False
 
     def mask(self) -> Mask:
         if not self.fresh:
@@ -82,7 +80,7 @@ class Held:
         return self.words
 
     def fill(self) -> None:
-        if self.matcher.is_stopped():
+        if self.over or self.matcher.is_stopped():
             self.words[:] = self.ends
             return
         self.matcher.unsafe_compute_mask_ptr(self.words.ctypes.data, self.words.nbytes)
@@ -93,14 +91,15 @@ class Held:
 
     def accept(self, token: int) -> None:
         self.fresh = False
-        if token not in self.tokens and not self.matcher.is_stopped():
+        self.over |= token in self.tokens
+        if not self.over and not self.matcher.is_stopped():
             self.matcher.consume_token(token)
 
 
 class Budget:
     """So many tokens of reasoning, which is then closed; `held` is what the whole answer is held to."""
 
-    def __init__(self, held: Held | None, tokens: int, thought: Reasoning, tokenizer: Tokenizer) -> None:
+    def __init__(self, held: Held | None, tokens: int, thought: Thought, tokenizer: Tokenizer) -> None:
         self.held, self.left, self.thought, self.tokenizer = held, tokens, thought, tokenizer
         # The end of what came, as far as a marker may be in it.
         self.tail = b""

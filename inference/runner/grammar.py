@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from inference.errors import RunnerRefused
 from inference.request import AnyJson, Chat, Function, Generate, JsonSchema, Tool
-from inference.runner.parsing.layout import ARGUMENTS, NAME, NUMBER, PLAIN, PLAIN_LIST, Layout
-from inference.runner.parsing.reasoning import Reasoning
+from inference.runner.parsing.layout import ARGUMENTS, NAME, NUMBER, PLAIN, PLAIN_LIST, Layout, layout
+from inference.runner.parsing.reasoning import begun, markers
 from inference.runner.schema import Node, enforceable
 
 FORMAT_FIELD = "response_format.json_schema.schema"
@@ -38,10 +38,31 @@ class Offered(NamedTuple):
         return f"tools.{self.place}.function"
 
 
+class Thought(NamedTuple):
+    """Reasoning that an answer may begin with; `begun` says that it does so inside of it."""
+
+    opens: str
+    closes: str
+    begun: bool
+
+
 class Grammar(NamedTuple):
     lark: str
     # Each schema in it, and the field it came by.
     schemas: list[tuple[str, Node]]
+
+
+def thought(template: str | None, prompt: str) -> Thought | None:
+    """None when the model does not reason, or the prompt says that it has."""
+    found = markers(template)
+    if found is None:
+        return None
+    opens, closes = found
+    inside = begun(template, prompt)
+    if not inside and prompt.rstrip().endswith(closes):
+        return None
+    written = layout(template)
+    return Thought(opens, closes + (written.resumes if written else ""), inside)
 
 
 def bound(wanted: Generate) -> bool:
@@ -52,14 +73,12 @@ def bound(wanted: Generate) -> bool:
     return bool(tools) and (not wanted.parallel_tool_calls or any(each.tool.strict for each in tools))
 
 
-def grammar(
-    wanted: Generate, guide: LLTokenizer, layout: Layout | None, reasoning: Reasoning | None
-) -> Grammar:
+def grammar(wanted: Generate, guide: LLTokenizer, template: str | None, thought: Thought | None) -> Grammar:
     """What `wanted`, which is bound, holds its answer to. Raises RunnerRefused."""
     lark = Lark(guide)
-    answer = Answer(lark, layout).body(wanted)
-    thought = lark.thought(reasoning) if reasoning else ""
-    lark.rules.append(f"start: {thought} answer\nanswer: {answer}")
+    answer = Answer(lark, layout(template)).body(wanted)
+    before = lark.thought(thought) if thought else ""
+    lark.rules.append(f"start: {before} answer\nanswer: {answer}")
     return Grammar(TERMINALS + "\n".join(lark.rules), lark.schemas)
 
 
@@ -103,11 +122,11 @@ class Lark:
         self.schemas.append((field, held))
         return self.rule(f"%json {json.dumps(held, ensure_ascii=False)}")
 
-    def thought(self, reasoning: Reasoning) -> str:
+    def thought(self, thought: Thought) -> str:
         """Reasoning before the answer, which a model need not begin."""
-        if reasoning.begun:
-            return self.rule(f"{self.until(reasoning.closes)} GAP")
-        return self.rule(f"{self.literal(reasoning.opens)} {self.until(reasoning.closes)} GAP") + "?"
+        if thought.begun:
+            return self.rule(f"{self.until(thought.closes)} GAP")
+        return self.rule(f"{self.literal(thought.opens)} {self.until(thought.closes)} GAP") + "?"
 
 
 class Answer:

@@ -6,13 +6,13 @@ Sources: https://json-schema.org/draft/2020-12, https://github.com/guidance-ai/l
 """
 
 import json
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
 from inference.errors import RunnerRefused
+from inference.runner.pattern import rust
 
 # How JSON is written: a blank or an indented line between two parts, and no more, or a model that
 # likes blanks would write them to its last token. Nothing of llguidance's leniency.
@@ -50,12 +50,22 @@ SINGLE = ("items", "additionalItems", "additionalProperties")
 IN_PLACE = ("const", "enum", "allOf", "anyOf", "oneOf", "$ref")
 # Numbers are floats on their way: beyond this not every integer is one.
 EXACT = 2**53
+# Of the digits that stay, the last one that matters to nobody.
+LEAST = 1e-9
 NUMBERS = ("const", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
-# What Rust's regular expressions have and JavaScript's have not, or in another sense.
-FOREIGN = re.compile(r"\(\?(?!:|<[A-Za-z_])|\\[AzZ]")
-CLASS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
-SET_OPERATION = re.compile(r"(?!^)\[|&&|--|~~")
-
+# A day that there is: llguidance takes the 29th of every February, and JSON Schema's dates are RFC 3339's.
+LEAP = r"(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
+DAY = rf"^(?:\d{{4}}-(?:0[13-9]|1[0-2])|\d{{4}}-02-(?:[01]|2[0-8])|{LEAP}-02-29)"
+# No leap second, which a reader takes at one moment of the year at most.
+CLOCK = r"\d\d:\d\d:[0-5]\d"
+STRICTER = {
+    "date": DAY,
+    "date-time": f"{DAY}.*{CLOCK}",
+    "time": f"^{CLOCK}",
+    # Source: RFC 5321, 4.5.3.1, and RFC 1035, 2.3.4.
+    "email": "^.{1,64}@[^@]{1,255}$",
+    "hostname": "^.{1,253}$",
+}
 # What a keyword's value has to be, where it is read here before llguidance reads it.
 SHAPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(LISTS, list),
@@ -66,9 +76,11 @@ SHAPES: dict[str, type | tuple[type, ...]] = {
     "minItems": int,
     "minProperties": int,
     "pattern": str,
+    **dict.fromkeys(("minimum", "maximum"), (int, float)),
+    **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), (int, float, bool)),
     "$ref": str,
 }
-SCALARS = frozenset(("string", "number", "integer", "boolean", "null"))
+CONTAINERS = frozenset(("object", "array"))
 
 Node = dict[str, Any]
 
@@ -82,12 +94,16 @@ def enforceable(schema: Node, field: str) -> Node:
     try:
         document = json.loads(json.dumps(schema, allow_nan=False))
         document.pop("x-guidance", None)  # would set llguidance's own options
-        if not holdable(document, list(visit(document))):
-            raise Unenforceable("what it requires contains itself without end")
+        nodes = list(visit(document))
+        spread(nodes)
+        if not holdable(document, nodes):
+            raise Unenforceable("nothing finite is valid by it")
     except Unenforceable as error:
         raise refusal(str(error), field) from None
     except RecursionError:
         raise refusal("it is nested too deep", field) from None
+    except ValueError:
+        raise refusal("it has a number that JSON does not have", field) from None
     return {**document, "x-guidance": WRITING}
 
 
@@ -121,9 +137,7 @@ def visit(document: Node) -> Iterator[Node]:
             raise Unenforceable(f"{place} is no schema")
         seen.add(id(node))
         check(place, node)
-        # First what llguidance has to read together.
-        for key in [key for key in node if key in IN_PLACE]:
-            node[key] = node.pop(key)
+        arrange(place, node)
         yield node
         waiting.extend(parts(place, node, document))
 
@@ -139,22 +153,58 @@ def check(place: str, node: Node) -> None:
         if key in ("type", "required") and not all(isinstance(name, str) for name in value):
             raise Unenforceable(f"{key} at {place} holds what is no text")
         if key in NUMBERS and not exact(value):
-            raise Unenforceable(f"{key} at {place} has an integer beyond 2^53")
-    for pattern in [node.get("pattern", ""), *node.get("patternProperties", ())]:
-        if FOREIGN.search(pattern) or any(SET_OPERATION.search(found) for found in CLASS.findall(pattern)):
-            raise Unenforceable(f"the pattern {pattern!r} at {place} is not supported")
+            raise Unenforceable(f"{key} at {place} has a number beyond 2^53, or of more than 15 digits")
     # Names beyond those in `properties` may come twice, and would count twice.
     if node.get("minProperties", 0) > len(node.get("required", ())) + 1:
         raise Unenforceable(f"minProperties at {place} is more than the required properties and one")
 
 
+def arrange(place: str, node: Node) -> None:
+    """Say `node` as llguidance takes it in JSON Schema's sense."""
+    try:
+        if "pattern" in node:
+            node["pattern"] = rust(node["pattern"])
+        if "patternProperties" in node:
+            node["patternProperties"] = {rust(name): part for name, part in node["patternProperties"].items()}
+    except ValueError as error:
+        raise Unenforceable(f"{error} in a pattern at {place} is not supported") from None
+    if node.get("format") in STRICTER:
+        node["allOf"] = [*node.get("allOf", ()), {"pattern": STRICTER[node["format"]]}]
+    # First what it has to read together.
+    for key in [key for key in node if key in IN_PLACE]:
+        node[key] = node.pop(key)
+
+
+def spread(nodes: list[Node]) -> None:
+    """Move each exclusive integer bound a little where some other bound lies less than 1 beyond it:
+    between two such bounds llguidance takes the integer itself."""
+    for exclusive, bound, others, way in (
+        ("exclusiveMinimum", "minimum", ("maximum", "exclusiveMaximum"), 1),
+        ("exclusiveMaximum", "maximum", ("minimum", "exclusiveMinimum"), -1),
+    ):
+        near = [
+            node[other] for node in nodes for other in others if not isinstance(node.get(other, True), bool)
+        ]
+        for node in nodes:
+            edge = node.get(exclusive)
+            edge = node.get(bound) if edge is True else edge
+            if isinstance(edge, bool) or edge is None or edge != int(edge):
+                continue
+            if any(0 <= (other - edge) * way < 1 for other in near):
+                inside = edge + way * max(LEAST, abs(edge) * LEAST)
+                del node[exclusive]
+                node[bound] = (max if way > 0 else min)(node.get(bound, inside), inside)
+
+
 def exact(value: Any) -> bool:
-    """Whether every number in `value` is what it says when it is made a float."""
+    """Whether every number in `value` stays what it is on its way: as a float of 15 digits, or an integer."""
     if isinstance(value, dict):
         return all(exact(part) for part in value.values())
     if isinstance(value, list):
         return all(exact(part) for part in value)
-    return not isinstance(value, int) or abs(value) <= EXACT
+    if not isinstance(value, int | float):
+        return True
+    return abs(value) <= EXACT and (value == int(value) or value == float(f"{value:.15g}"))
 
 
 def parts(place: str, node: Node, document: Node) -> Iterator[tuple[str, Any]]:
@@ -211,8 +261,8 @@ def finite(node: Node, document: Node, ends: Callable[[Any], bool]) -> bool:
         return False
     if not all(any(map(ends, node[key])) for key in ("anyOf", "oneOf") if key in node):
         return False
-    types = {node["type"]} if isinstance(node.get("type"), str) else set(node.get("type", SCALARS))
-    if types & SCALARS:
+    types = {node["type"]} if isinstance(node.get("type"), str) else set(node.get("type", ["null"]))
+    if types - CONTAINERS:
         return True
     properties = node.get("properties", {})
     if "object" in types and all(ends(properties.get(name, True)) for name in node.get("required", ())):
