@@ -32,7 +32,7 @@ class Family(NamedTuple):
     """How the models of a family write calls."""
 
     name: str
-    # Strings of which all stand in the chat template of such a model.
+    # Strings of which one stands in the chat template of such a model.
     told_by: tuple[str, ...]
     # Strings that a call, or several, begin with.
     opens: tuple[str, ...]
