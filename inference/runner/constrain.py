@@ -29,7 +29,7 @@ def constraint(wanted: Generate, tokenizer: Tokenizer, prompt: str) -> Constrain
     held = None
     if bound(wanted):
         guide: Any = tokenizer.guide()
-        held = Held(matcher(grammar(wanted, guide, template, reasoning), guide), tokenizer)
+        held = Held(matcher(grammar(wanted, tokenizer, template, reasoning), guide), tokenizer)
     if wanted.thinking_budget is None:
         return held
     if reasoning is None:
@@ -100,11 +100,12 @@ class Budget:
     """So many tokens of reasoning, which is then closed; `held` is what the whole answer is held to."""
 
     def __init__(self, held: Held | None, tokens: int, thought: Thought, tokenizer: Tokenizer) -> None:
-        self.held, self.left, self.thought, self.tokenizer = held, tokens, thought, tokenizer
-        # The end of what came, as far as a marker may be in it.
-        self.tail = b""
-        self.thinking, self.over = thought.begun, False
+        self.held, self.left, self.tokenizer = held, tokens, tokenizer
+        self.opens, self.closes = thought.opens.encode(), thought.closes.encode()
         self.closing = tokenizer.encode(thought.closes)
+        self.thinking, self.over = thought.begun, False
+        # What came, as far as a marker may be in it.
+        self.tail = b""
 
     def mask(self) -> Mask | None:
         free = self.held.mask() if self.held else None
@@ -116,23 +117,24 @@ class Budget:
 
     @property
     def due(self) -> bool:
-        return self.thinking and self.left <= 0
+        return self.thinking and self.left <= 0 and not self.over
 
     def accept(self, token: int) -> None:
         if self.held:
             self.held.accept(token)
-        if self.over:
-            return
         if self.due and token == self.closing[0]:
             self.closing.pop(0)
             self.over = not self.closing
-            return
-        self.left -= self.thinking
-        self.look(token)
+        elif not self.over:
+            self.left -= self.thinking
+            self.look(self.tokenizer.piece(token))
 
-    def look(self, token: int) -> None:
-        """Whether reasoning begins or ends with this token."""
-        marker = (self.thought.closes if self.thinking else self.thought.opens).encode()
-        self.tail = (self.tail + self.tokenizer.piece(token))[-len(marker) - 64 :]
-        if marker in self.tail:
-            self.over, self.thinking, self.tail = self.thinking, not self.thinking, b""
+    def look(self, piece: bytes) -> None:
+        """Whether reasoning begins or ends with this."""
+        if self.thinking:
+            self.tail = self.tail[-len(self.closes) :] + piece
+            self.over = self.closes in self.tail
+            return
+        self.tail = (self.tail + piece).lstrip()
+        self.thinking = self.tail.startswith(self.opens)
+        self.over = not self.thinking and not self.opens.startswith(self.tail)

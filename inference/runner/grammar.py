@@ -5,26 +5,29 @@ Source: https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
 
 import json
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from llguidance import LLTokenizer
 from msgspec.structs import replace
 
 from inference.errors import RunnerRefused
 from inference.request import AnyJson, Chat, Function, Generate, JsonSchema, Tool
-from inference.runner.parsing.layout import ARGUMENTS, NAME, NUMBER, PLAIN, PLAIN_LIST, Layout, layout
+from inference.runner.parsing.reading import Family, Written
 from inference.runner.parsing.reasoning import begun, markers
+from inference.runner.parsing.tools.families import family, written
 from inference.runner.schema import Node, enforceable
+from inference.runner.tokenizer import Tokenizer
 
 FORMAT_FIELD = "response_format.json_schema.schema"
 OBJECT: Node = {"type": "object"}
 # Special tokens are no text, so none of them comes where these may.
 TERMINALS = r"""
 TEXT: /(?s:.*)/
-GAP: /[ \n]{0,4}/
 NO_OBJECT: /[^{](?s:.*)/
-NUMBER: /[0-9]{1,3}/
+GAP: /[ \n]{0,4}/
 """
+# Of families whose answers are messages: the header of one for the user, and what begins one after another.
+HEADERS = {"harmony": "<|channel|>final<|message|>", "muse_spark": " to=user<|message|>"}
+NEXT_MESSAGE = "<|start|>assistant"
 
 
 class Offered(NamedTuple):
@@ -61,8 +64,8 @@ def thought(template: str | None, prompt: str) -> Thought | None:
     inside = begun(template, prompt)
     if not inside and prompt.rstrip().endswith(closes):
         return None
-    written = layout(template)
-    return Thought(opens, closes + (written.resumes if written else ""), inside)
+    after = NEXT_MESSAGE if family(template).name in HEADERS else ""
+    return Thought(opens, closes + after, inside)
 
 
 def bound(wanted: Generate) -> bool:
@@ -73,10 +76,10 @@ def bound(wanted: Generate) -> bool:
     return bool(tools) and (not wanted.parallel_tool_calls or any(each.tool.strict for each in tools))
 
 
-def grammar(wanted: Generate, guide: LLTokenizer, template: str | None, thought: Thought | None) -> Grammar:
+def grammar(wanted: Generate, tokenizer: Tokenizer, template: str | None, thought: Thought | None) -> Grammar:
     """What `wanted`, which is bound, holds its answer to. Raises RunnerRefused."""
-    lark = Lark(guide)
-    answer = Answer(lark, layout(template)).body(wanted)
+    lark = Lark(tokenizer)
+    answer = Answer(lark, family(template), written(template)).body(wanted)
     before = lark.thought(thought) if thought else ""
     lark.rules.append(f"start: {before} answer\nanswer: {answer}")
     return Grammar(TERMINALS + "\n".join(lark.rules), lark.schemas)
@@ -85,8 +88,9 @@ def grammar(wanted: Generate, guide: LLTokenizer, template: str | None, thought:
 class Lark:
     """Rules as they are written."""
 
-    def __init__(self, guide: LLTokenizer) -> None:
-        self.guide = guide
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.guide: Any = tokenizer.guide()
+        self.ends = tokenizer.ends
         self.rules: list[str] = []
         self.schemas: list[tuple[str, Node]] = []
 
@@ -105,7 +109,8 @@ class Lark:
             if self.guide.is_special_token(token):
                 before, _, text = text.partition(self.guide.decode_bytes([token]).decode())
                 yield from quoted(before)
-                yield f"<[{token}]>"
+                # An end token ends the answer, which is not the grammar's to say.
+                yield from () if token in self.ends else (f"<[{token}]>",)
         yield from quoted(text)
 
     def until(self, marker: str) -> str:
@@ -132,62 +137,60 @@ class Lark:
 class Answer:
     """What may come once reasoning is over."""
 
-    def __init__(self, lark: Lark, layout: Layout | None) -> None:
-        self.lark, self.layout = lark, layout
+    def __init__(self, lark: Lark, family: Family, written: Written) -> None:
+        self.lark, self.family, self.written = lark, family, written
+        self.header = lark.literal(HEADERS.get(family.name, ""))
 
     def body(self, wanted: Generate) -> str:
         tools = offered(wanted)
         if wanted.tool_choice not in ("auto", "none"):
-            return self.forced(tools, wanted)
+            several = wanted.parallel_tool_calls and wanted.tool_choice == "required"
+            calls = self.calls([hold(each) for each in tools], several=several)
+            return calls if self.family.written else f"{self.header} {calls}"
         if wanted.format and not tools:
             return self.formatted(wanted.format)
         return self.either(tools, wanted)
 
     def formatted(self, wanted: JsonSchema | AnyJson) -> str:
         schema = wanted.schema if isinstance(wanted, JsonSchema) else OBJECT
-        before = self.lark.literal(self.layout.content) if self.layout else ""
-        return f"{before} {self.lark.json(schema, FORMAT_FIELD)}"
-
-    def forced(self, tools: list[Offered], wanted: Generate) -> str:
-        several = wanted.parallel_tool_calls and wanted.tool_choice == "required"
-        layout = self.layout or (PLAIN_LIST if several else PLAIN)
-        return self.calls(layout, layout, [hold(each) for each in tools], several=several)
+        return f"{self.header} {self.lark.json(schema, FORMAT_FIELD)}"
 
     def either(self, tools: list[Offered], wanted: Generate) -> str:
         """An answer or calls, as the model likes."""
-        layout = self.layout
-        if layout is None:
+        if self.family.written is None:
             raise unholdable(tools, wanted)
-        several = wanted.parallel_tool_calls
-        if wanted.format or layout.content:
-            text = (
-                self.formatted(wanted.format)
-                if wanted.format
-                else self.lark.literal(layout.content) + " TEXT"
-            )
-            return f"{text} | {self.calls(layout, layout, tools, several=several)}"
-        if not layout.marker:
-            return f'NO_OBJECT | "" | {self.calls(layout, layout, tools, several=several)}'
-        calls = self.calls(unmarked(layout), layout, tools, several=several)
-        return f"TEXT | {self.lark.until(layout.marker)} {calls}"
+        several, marker = wanted.parallel_tool_calls, self.marker()
+        if wanted.format:
+            return f"{self.formatted(wanted.format)} | {self.calls(tools, several=several)}"
+        if self.header:
+            return f"{self.header} TEXT | {self.calls(tools, several=several)}"
+        if not marker:
+            return f'NO_OBJECT | "" | {self.calls(tools, several=several)}'
+        return f"TEXT | {self.lark.until(marker)} {self.calls(tools, several=several, behind=marker)}"
 
-    def calls(self, first: Layout, rest: Layout, tools: list[Offered], *, several: bool) -> str:
-        """Calls of which the first one, with what opens them, may be written in another way."""
-        literal = self.lark.literal
-        parts = [literal(first.opening), self.choice(first, tools)]
-        if several and rest.several:
-            parts.append(f"({literal(rest.between)} {self.choice(rest, tools)})*")
-        return self.lark.rule(" ".join((*parts, literal(rest.closing))))
+    def marker(self) -> str:
+        """What calls are known by wherever they come; "" when they just begin."""
+        begins = self.written.opens + self.written.before
+        return next((marker for marker in self.family.opens if begins.startswith(marker)), "")
 
-    def choice(self, layout: Layout, tools: list[Offered]) -> str:
-        return self.lark.rule(" | ".join(self.call(layout, each) for each in tools))
+    def calls(self, tools: list[Offered], *, several: bool, behind: str = "") -> str:
+        """Calls, or what comes of them behind a marker that they begin with."""
+        written, literal = self.written, self.lark.literal
+        opens = written.opens.removeprefix(behind)
+        first = written.before if written.opens else written.before.removeprefix(behind)
+        parts = [literal(opens), self.choice(tools, first)]
+        if several and written.separator is not None:
+            parts.append(f"({literal(written.separator)} {self.choice(tools, written.before)})*")
+        return self.lark.rule(" ".join((*parts, literal(written.closes))))
 
-    def call(self, layout: Layout, offered: Offered) -> str:
-        tool = offered.tool
-        before, after = layout.call.replace(NAME, tool.name).split(ARGUMENTS)
-        begins = " NUMBER ".join(map(self.lark.literal, before.split(NUMBER)))
+    def choice(self, tools: list[Offered], before: str) -> str:
+        return self.lark.rule(" | ".join(self.call(each, before) for each in tools))
+
+    def call(self, offered: Offered, before: str) -> str:
+        tool, written, literal = offered.tool, self.written, self.lark.literal
         schema = {"type": "object", **tool.parameters} if tool.strict else OBJECT
-        return f"{begins} {self.lark.json(schema, offered.field + '.parameters')} {self.lark.literal(after)}"
+        arguments = self.lark.json(schema, f"{offered.field}.parameters")
+        return f"{literal(before + tool.name + written.between)} {arguments} {literal(written.after)}"
 
 
 def offered(wanted: Generate) -> list[Offered]:
@@ -200,8 +203,7 @@ def offered(wanted: Generate) -> list[Offered]:
         tools = [each for each in tools if each.tool.name == choice.name]
     if not tools and choice != "auto":
         raise RunnerRefused(
-            "There is no such tool to call. Send it in tools, or choose auto.",
-            field="tool_choice",
+            "There is no such tool to call. Send it in tools, or choose auto.", field="tool_choice"
         )
     return tools
 
@@ -209,13 +211,6 @@ def offered(wanted: Generate) -> list[Offered]:
 def hold(offered: Offered) -> Offered:
     """A call that is asked for is held to its schema, strict or not."""
     return offered._replace(tool=replace(offered.tool, strict=True))
-
-
-def unmarked(layout: Layout) -> Layout:
-    """What remains of a first call behind the marker that it is known by."""
-    if layout.opening:
-        return layout._replace(opening=layout.opening.removeprefix(layout.marker))
-    return layout._replace(call=layout.call.removeprefix(layout.marker))
 
 
 def unholdable(tools: list[Offered], wanted: Generate) -> RunnerRefused:
