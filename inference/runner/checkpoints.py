@@ -33,7 +33,8 @@ def checkpoints(tokenizer: Tokenizer, prompt: Prompt, text: str, tokens: list[in
 
 def ends_of_parts(tokenizer: Tokenizer, chat: Chat, text: str) -> list[int]:
     """Lengths in characters."""
-    leading = next((at for at, one in enumerate(chat.messages) if one.role not in ("system", "developer")), 0)
+    others = (at for at, one in enumerate(chat.messages) if one.role not in ("system", "developer"))
+    leading = next(others, len(chat.messages))
     beginnings = [[*chat.messages[:leading], Message("user", STRANGE)]]
     for count in range(max(leading, len(chat.messages) - LATEST) + 1, len(chat.messages) + 1):
         beginnings.append(chat.messages[:count])

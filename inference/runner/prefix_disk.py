@@ -211,7 +211,7 @@ class DiskTier:
                 self.tree.pop(saved.tokens)
 
     def remove_broken(self, file: Path, error: Exception) -> None:
-        log.warning("%s is no kept prompt prefix, and is removed: %s", file, error)
+        log.warning("%s cannot be used as a kept prompt prefix, and is removed: %s", file, error)
         try:
             file.unlink(missing_ok=True)
         except OSError:
@@ -250,7 +250,7 @@ def stats(folder: Path) -> list[tuple[Path, os.stat_result]]:
 
 def save(file: Path, offer: Offer) -> None:
     """The file is there when it is whole. Raises OSError, SafetensorError."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in offer.arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in offer.arrays.items()}
     arrays[TOKENS] = offer.tokens
     facts = {"divisible": str(int(offer.divisible)), "checksum": str(checksum(arrays))}
     unfinished = file.with_name(f"{file.stem}.{os.getpid()}.unfinished")

@@ -154,7 +154,7 @@ def test_a_broken_file_is_a_miss_and_is_removed_with_a_word(start, damage, caplo
     assert cached(cache, [*PROMPT, 7]) == 0
     assert not file.exists()
     assert [record.message.partition(": ")[0] for record in caplog.records] == [
-        f"{file} is no kept prompt prefix, and is removed"
+        f"{file} cannot be used as a kept prompt prefix, and is removed"
     ]
     saved(cache)
     assert cached(start(), [*PROMPT, 7]) == 100
@@ -176,6 +176,29 @@ def test_a_state_the_engine_cannot_use_is_a_miss(start, tmp_path: Path):
     cache = PrefixCache(10_000, revive=refuse, disk=DiskTier(tmp_path, "model", 100_000))
     assert cached(cache, [*PROMPT, 7]) == 0
     assert files(cache) == []
+
+
+def test_arrays_come_back_as_they_were(tmp_path: Path):
+    whole = np.arange(24, dtype=np.float16).reshape(2, 3, 4)
+    arrays = {
+        "whole": whole,
+        "turned": whole.transpose(2, 0, 1),
+        "cut": whole[:, ::2],
+        "number": np.array(-7),
+        "yes": np.array([True, False]),
+        "nothing": np.empty((0, 5), np.uint8),
+    }
+    tokens = np.array(PROMPT, np.uint32)
+    before, after = (DiskTier(tmp_path, "model", 100_000) for _ in range(2))
+    before.offer(tokens, True, arrays)
+    before.flush()
+    found = after.find(tokens)
+    assert found
+    back = after.read(found[0])
+    assert back and back.keys() == arrays.keys()
+    for part, array in arrays.items():
+        assert (back[part].dtype, back[part].shape) == (array.dtype, array.shape)
+        assert np.array_equal(back[part], array)
 
 
 def test_a_full_disk_is_no_error_and_leaves_nothing_behind(start, caplog):
