@@ -19,6 +19,7 @@ import msgspec
 from inference.catalog import AUTO, CHAT, Catalog, Model
 from inference.config import Config
 from inference.errors import LoadFailed, RunnerDied, RunnerRefused, ShuttingDown
+from inference.plan import Plan, plans
 from inference.request import Assignment, Cancel, Event, Failed, Last, Question, Ready
 from inference.runner import link
 from opta import paths
@@ -37,8 +38,10 @@ PATIENCE = 2.0
 class Runner:
     """A runner process as the front sees it: a request goes in, its events come out."""
 
-    def __init__(self, model: Model, process: Process, reader: StreamReader, writer: StreamWriter) -> None:
-        self.model, self.process, self.reader, self.writer = model, process, reader, writer
+    def __init__(self, plan: Plan, process: Process, reader: StreamReader, writer: StreamWriter) -> None:
+        self.process, self.reader, self.writer = process, reader, writer
+        # What was asked for, by which its answers are called; what runs it, and why not its own engine.
+        self.model, self.engine, self.fallback = plan.model, plan.weights.engine, plan.fallback
         self.ids = itertools.count(1)
         self.answers: dict[int, asyncio.Queue[Event | Refusal]] = {}
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
@@ -49,9 +52,11 @@ class Runner:
         self.tasks = [asyncio.create_task(self.read()), asyncio.create_task(self.relay_log())]
 
     @classmethod
-    async def start(cls, model: Model, config: Config) -> "Runner":
+    async def start(cls, plan: Plan, config: Config) -> "Runner":
         """Start the process and wait until the model is loaded. Raises LoadFailed."""
-        runner = await cls.spawn(model, config)
+        plan.require_engine()
+        model = plan.model
+        runner = await cls.spawn(plan, config)
         try:
             async with asyncio.timeout(config.load_timeout):
                 found = (await runner.ready).activity
@@ -63,14 +68,16 @@ class Runner:
             stopped = ShuttingDown("LMX was stopped.")
             await runner.stop(stopped)
             raise stopped from None
-        how = f"device {found.device}, {found.dtype}, BLAS {found.blas}, pid {runner.process.pid}"
+        how = f"{found.engine} on {found.device}, {found.dtype}, BLAS {found.blas}, pid {runner.process.pid}"
         log.info("%s is loaded: %s", model.id, how)
+        if plan.fallback:
+            log.warning("%s runs from %s: %s", model.id, plan.weights.path, plan.fallback)
         if found.blas == "reference":
             log.warning("%s has no BLAS of the system: %s", model.id, OPENBLAS_ADVICE)
         return runner
 
     @classmethod
-    async def spawn(cls, model: Model, config: Config) -> "Runner":
+    async def spawn(cls, plan: Plan, config: Config) -> "Runner":
         """A process in a session of its own: Ctrl-C reaches the front alone, which then ends it in order.
 
         It inherits one end of a socket pair, so there is no socket file to be left behind or found.
@@ -78,10 +85,10 @@ class Runner:
         ours, theirs = socket.socketpair()
         with theirs:
             assignment = Assignment(
-                "mlx",
-                str(model.folder),
-                model.kind,
-                model.context,
+                plan.weights.engine,
+                str(plan.weights.path),
+                plan.weights.kind,
+                plan.context,
                 config.prefix_cache_bytes,
                 str(paths.lmx_home() / "prefixes"),
                 config.prefix_disk_mb * 1024 * 1024,
@@ -93,7 +100,7 @@ class Runner:
                 pass_fds=[theirs.fileno()], start_new_session=True, cwd=paths.CHECKOUT, env=environment(),
                 stdin=DEVNULL, stdout=PIPE, stderr=STDOUT,
             )  # fmt: skip
-        return cls(model, process, *await asyncio.open_unix_connection(sock=ours))
+        return cls(plan, process, *await asyncio.open_unix_connection(sock=ours))
 
     async def ask(self, command: Question) -> AsyncGenerator[Event]:
         """The events of one request, as request.py tells. Closing it early cancels the request."""
@@ -181,8 +188,11 @@ def refusal(event: Failed) -> Refusal:
 
 
 def environment() -> dict[str, str]:
-    """What a runner runs in: the system's OpenBLAS before MLX's own, and tokenizers kept off the network."""
+    """What a runner runs in: the system's OpenBLAS before MLX's own, tokenizers kept off the network."""
     chosen = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    # llama.cpp's threads sleep while they wait: by default they spin, and on a machine that also does
+    # something else each layer then waits for a thread that waits for a core (measured: 10 times slower).
+    chosen.setdefault("OMP_WAIT_POLICY", "passive")
     if sys.platform == "linux" and (library := ctypes.util.find_library("openblas")):
         chosen["LD_PRELOAD"] = " ".join(filter(None, (library, os.environ.get("LD_PRELOAD"))))
     return chosen
@@ -220,10 +230,21 @@ class Pool:
             raise ShuttingDown("LMX is being stopped.")
         load = self.loads.pop(model.id, None)
         if load is None or not usable(load):
-            load = asyncio.create_task(Runner.start(model, self.config))
+            load = asyncio.create_task(self.load(model))
         self.loads[model.id] = load
         # A client that hangs up does not end a load that others wait for.
         return await asyncio.shield(load)
+
+    async def load(self, model: Model) -> Runner:
+        """`model` in a runner, by the first of its plans that succeeds. Raises the first one's LoadFailed."""
+        failed: list[LoadFailed] = []
+        for plan in plans(model, self.catalog):
+            try:
+                return await Runner.start(plan.after(failed), self.config)
+            except LoadFailed as error:
+                log.warning("%s does not load with %s: %s", model.id, plan.weights.engine, error.message)
+                failed.append(error)
+        raise failed[0]
 
     async def ask(self, model: Model, question: Question, answer: type[Answer]) -> Answer:
         """The one event that answers a question that is no Generate. Raises Refusal."""

@@ -14,11 +14,13 @@ CLI = {
 }  # fmt: skip
 INFERENCE = {
     "inference.request": 0, "inference.memory": 0, "inference.errors": 0,
-    "inference.config": 0,
+    "inference.config": 0, "inference.gguf": 0,
     "inference.runner": 1, "inference.catalog": 1, "inference.tiny": 1,
-    "inference.pool": 2, "inference.quantize": 2, "inference.downloads": 2, "inference.schemas": 2,
-    "inference.api": 3, "inference.metrics": 3,
-    "inference.urls": 4, "inference.apps": 4, "inference.management": 4,
+    "inference.plan": 2, "inference.quantize": 2, "inference.downloads": 2, "inference.schemas": 2,
+    "inference.metadata": 2,
+    "inference.pool": 3,
+    "inference.api": 4, "inference.metrics": 4,
+    "inference.urls": 5, "inference.apps": 5, "inference.management": 5,
 }  # fmt: skip
 
 

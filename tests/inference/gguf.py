@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGUFWriter, PoolingType, TokenType
+from gguf import GGUFWriter, LlamaFileType, PoolingType, TokenType
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -33,6 +33,7 @@ def write_tiny(file: Path, *, base: str | None = None, template: str | None = ti
     made = tiny.tokenizer()
     writer = GGUFWriter(file, "llama")
     writer.add_name(tiny.NAME)
+    writer.add_file_type(LlamaFileType.MOSTLY_F16)
     if base:
         writer.add_base_model_count(1)
         writer.add_base_model_repo_url(0, f"https://huggingface.co/{base}")

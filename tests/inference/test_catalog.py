@@ -32,7 +32,7 @@ def test_a_model_that_was_just_put_there_is_found(folder: Path):
     with pytest.raises(UnknownModel, match=r"late.*opta-tiny, auto"):
         catalog.find("late")
     add(folder, "late")
-    assert catalog.find("late").folder == folder / "late"
+    assert catalog.find("late").path == folder / "late"
 
 
 def test_auto_prefers_a_real_model_to_the_bundled_one(folder: Path):

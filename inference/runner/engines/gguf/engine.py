@@ -6,6 +6,7 @@ and back, so no answer is ever lost, or changed, for lack of room.
 """
 
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from inference.runner.engine import Job, Step, Token
 from inference.runner.engines.gguf.library import Batch, Context, Model, Shape
 from inference.runner.engines.gguf.sampling import Sampler
 from inference.runner.engines.gguf.states import Memory, Sequence, cell_bytes
-from inference.runner.prefix_cache import PrefixCache
+from inference.runner.prefix_cache import Arrays, PrefixCache
+from inference.runner.prefix_disk import tier
 from inference.runner.tokenizer import Tokenizer
 
 # Jobs that run at once, and sequences for kept prefixes beside theirs. llama.cpp allows 256 together.
@@ -41,7 +43,7 @@ class Running:
     sequence: Sequence | None = None
     cached: int = 0
     # What the model held when it stepped aside.
-    aside: dict[str, NDArray[Any]] = field(default_factory=dict)
+    aside: Arrays = field(default_factory=dict)
 
     @property
     def read(self) -> int:
@@ -70,7 +72,11 @@ class GgufEngine:
         self.context = Context(model, shape)
         self.memory = Memory(self.context, each)
         self.batch = Batch(BATCH)
-        self.prefixes: PrefixCache[Sequence] = PrefixCache(assignment.cache_bytes, revive=self.memory.revive)
+        self.prefixes: PrefixCache[Sequence] = PrefixCache(
+            assignment.cache_bytes,
+            revive=self.revive,
+            disk=tier(assignment, "gguf", "f16", version("llama-cpp-python")),
+        )
         # Oldest first.
         self.running: dict[int, Running] = {}
 
@@ -150,18 +156,25 @@ class GgufEngine:
             return False
         if one.aside:
             return self.resume(one)
-        hit = self.prefixes.find(one.tokens)
-        one.sequence = hit.state.fork(hit.length) if hit else self.memory.begin()
+        # Before the search, which may itself take an owner for what comes from the disk.
+        one.sequence = self.memory.begin()
+        if hit := self.prefixes.find(one.tokens):
+            one.sequence.share(hit.state, hit.length)
         one.cached = one.read
         return True
 
     def resume(self, one: Running) -> bool:
         """Bring back what the model held, once there is room for it and for more."""
-        while len(self.memory.free) < one.need:
-            if not self.prefixes.evict():
-                return False
+        if self.free(one.need) < one.need:
+            return False
         one.sequence, one.aside = self.memory.revive(one.aside), {}
         return True
+
+    def revive(self, arrays: Arrays) -> Sequence:
+        """A kept prefix from the disk; others give way to it."""
+        self.has_owner()
+        self.free(int(arrays["length"][0]))
+        return self.memory.revive(arrays)
 
     def has_owner(self) -> bool:
         while not self.memory.owners:
