@@ -2,7 +2,7 @@
 
 Kimi K2        <|tool_calls_section_begin|><|tool_call_begin|>functions.NAME:0<|tool_call_argument_begin|>{…}
                <|tool_call_end|><|tool_calls_section_end|>
-DeepSeek V3.1  <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>NAME<｜tool▁sep｜>{…}<｜tool▁call▁end｜><｜tool▁calls▁end｜>
+DeepSeek V3.1  <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>NAME<｜tool▁sep｜>{…}<｜tool▁call▁end｜>…
 DeepSeek V3    <｜tool▁call▁begin｜>function<｜tool▁sep｜>NAME, and {…} in a fence of ```json
 Mistral        [TOOL_CALLS]NAME[ARGS]{…} with [CALL_ID]ID before [ARGS], or [TOOL_CALLS][{"name": …, …}]
 """

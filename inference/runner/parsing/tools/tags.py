@@ -24,7 +24,7 @@ from inference.runner.parsing.values import escaped, quoted
 
 CDATA = re.compile(r"\s*<!\[CDATA\[(.*?)\]\]>\s*", re.DOTALL)
 # The names in <function=NAME> and <invoke name="NAME" …>, whose quotes may be missing.
-EQUALS = re.compile(r"""=\s*["']?([^"'<>=]+?)["']?\s*""")
+EQUALS = re.compile(r"""=?\s*["']?([^"'<>=]+?)["']?\s*""")
 NAMED = re.compile(r"""\s.*?\b(?:name|tool|key)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>]+))""", re.DOTALL)
 VERBATIM = re.compile(r"""\b(?:string="true"|type="string")""")
 
