@@ -3,6 +3,7 @@
 Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
+import math
 import mmap
 import struct
 from functools import lru_cache
@@ -13,6 +14,7 @@ MAGIC, VERSIONS = b"GGUF", (2, 3)
 # Numbers by their type in the file; then come text and lists, which are no numbers.
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, LIST = 8, 9
+PARAMETERS = "general.parameter_count"
 # A header this large is no header: the largest vocabularies take some 20 MB.
 LARGEST = 64 << 20
 # Longer texts and lists are passed over, but for chat templates, which are texts of this size at most.
@@ -22,7 +24,8 @@ Header = dict[str, Any]
 
 
 def read(file: Path) -> Header:
-    """The metadata by key, without long lists such as the vocabulary. Raises OSError or ValueError."""
+    """The metadata by key, without long lists such as the vocabulary; PARAMETERS is counted from the tensors
+    of this file. Raises OSError or ValueError."""
     stat = file.stat()
     return cached(file, stat.st_mtime_ns, stat.st_size)
 
@@ -46,14 +49,22 @@ class Reader:
         version = self.number("I")
         if version not in VERSIONS:
             raise ValueError(f"it is of GGUF's version {version}, and {VERSIONS[-1]} is known")
-        self.skip(8)  # the number of tensors
+        tensors = self.number("Q")
         found: Header = {}
         for _ in range(self.number("Q")):  # ends early, at the end of the bytes
             key = self.text()
             value = self.value(self.number("I"))
             if value is not None:
                 found[key] = value
+        found[PARAMETERS] = sum(self.size() for _ in range(tensors))
         return found
+
+    def size(self) -> int:
+        """How many weights the next tensor has: name, dimensions, type, offset."""
+        self.text()
+        size: int = math.prod([self.number("Q") for _ in range(self.number("I"))])
+        self.skip(4 + 8)
+        return size
 
     def skip(self, size: int) -> int:
         """Where the next `size` bytes begin."""

@@ -11,6 +11,8 @@ from inference.api import (
     health,
     messages,
     models,
+    ollama,
+    ollama_models,
     prefixes,
     rerank,
     responses,
@@ -32,6 +34,9 @@ api.add_router("/v1", embeddings.router)
 api.add_router("/v1", rerank.router)
 api.add_router("/v1", tokens.router)
 api.add_router("/v1", messages.router)
+api.add_router("/api", ollama.router)
+api.add_router("/api", ollama_models.router)
+api.add_router("", ollama_models.root)
 api.add_router("", health.router)
 api.add_router("", admin.router)
 api.add_router("", prefixes.router)
