@@ -14,10 +14,10 @@ from urllib.parse import unquote
 from inference.errors import RunnerRefused
 from inference.runner.pattern import rust
 
-# How JSON is written: a blank or an indented line between two parts, and no more, or a model that
-# likes blanks would write them to its last token. Nothing of llguidance's leniency.
+# How JSON is written: on one line, a blank or none between two parts. A model that may write blanks and
+# new lines as it likes may like to, up to its last token. And nothing of llguidance's leniency.
 WRITING = {
-    "whitespace_pattern": r" |\r?\n[ \t]{0,32}",
+    "whitespace_pattern": " ",
     "item_separator": ",",
     "key_separator": ":",
     "lenient": False,

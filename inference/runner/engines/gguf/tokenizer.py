@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any
 
 import llama_cpp as C
-import llguidance.llamacpp
 import numpy as np
+from llguidance import LLTokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from inference.errors import RunnerRefused
@@ -113,9 +113,20 @@ class GgufTokenizer:
 
     @cached_property
     def guidance(self) -> Any:
-        return llguidance.llamacpp.lltokenizer_from_vocab(
-            self.vocabulary, n_vocab=self.size, eos_token=sorted(self.ends) or None
+        made: Any = LLTokenizer
+        return made.from_llamacpp(
+            tokens=[self.spelled(token) for token in range(self.size)],
+            vocab_ptr=self.vocabulary,
+            tokenize_fptr=ctypes.cast(C.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value,
+            eos_token=sorted(self.ends),
         )
+
+    def spelled(self, token: int) -> bytes:
+        """Its piece as llguidance wants it: behind 0xFF when it is a marker and no text. As its own
+        lltokenizer_from_vocab, which calls what llama.cpp deprecates."""
+        piece, kind = self.piece(token), C.llama_vocab_get_attr(self.vocabulary, token)
+        marks = kind & C.LLAMA_TOKEN_ATTR_USER_DEFINED and piece[:1] == b"<" and piece[-1:] == b">"
+        return b"\xff" + piece if marks or kind & C.LLAMA_TOKEN_ATTR_CONTROL else piece
 
     def guide(self) -> Any:
         return self.guidance
