@@ -63,9 +63,9 @@ class NearJson:
 
     def next(self) -> Waiting[str]:
         """The next character; "" at the end, and before `stop`."""
-        if (yield from self.source.begins(self.stop)):
-            return ""
-        return (yield from self.source.peek())
+        char = yield from self.source.peek()
+        stops = char and char == self.stop[:1] and (yield from self.source.begins(self.stop))
+        return "" if stops else char
 
     def gap(self) -> Waiting[str]:
         """Read the white space, and leave out the comments in it."""
@@ -77,7 +77,10 @@ class NearJson:
 
     def comment(self) -> Waiting[bool]:
         source = self.source
-        if (yield from source.begins("#")) or (yield from source.begins("//")):
+        char = yield from source.peek()
+        if not char or char not in "#/":
+            return False
+        if char == "#" or (yield from source.begins("//")):
             yield from source.match(LINE)
             return True
         if (yield from source.skip("/*")):
@@ -133,7 +136,7 @@ class NearJson:
         if char in [other.closer for other in open] or not char:
             self.source.at += char == container.closer
             open.pop()
-            container.write(lead + container.closer)
+            container.write((lead if char else "") + container.closer)
             if container.outside:
                 container.outside('"')
         else:  # it closes nothing

@@ -24,8 +24,9 @@ def lfm(reading: Reading, opened: str) -> Waiting[bool]:
         return (yield from json_calls.calls(reading, end))
     found, start = False, source.at
     while (yield from call(reading)):
-        found, start = True, source.at
+        found = True
         yield from skip(reading, ",")
+        start = source.at
         yield from source.spaces()
     source.at = start
     if found:
@@ -51,6 +52,8 @@ def call(reading: Reading, suffix: str = "") -> Waiting[bool]:
         near = NearJson(source, ")")
         while key := (yield from keyword(reading)):
             yield from near.gap()
+            if not (yield from near.next()):
+                break
             yield from near.value(pairs.key(key), begun.write)
             yield from skip(reading, ",")
             yield from source.spaces()

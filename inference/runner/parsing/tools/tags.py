@@ -74,14 +74,14 @@ def tagged(tags: Tags) -> Callable[[Reading, str], Waiting[bool]]:
 
     def read(reading: Reading, opened: str) -> Waiting[bool]:
         source = reading.source
-        if opened == tags.call:
-            return (yield from call(reading, tags))
         start = source.at
         yield from source.spaces()
-        if (yield from source.begins("{")):
+        if opened == tags.section and (yield from source.begins("{")):
             return (yield from json_calls.calls(reading, tags.section_end))
         source.at = start
-        found = yield from several(reading, tags)
+        # Some models leave the beginning of the section out, and not its end.
+        one = opened == tags.call
+        found = (yield from call(reading, tags)) if one else (yield from several(reading, tags))
         if found:
             yield from skip(reading, tags.section_end)
         return found

@@ -100,7 +100,8 @@ def xtml(calls: Calls) -> str:
 
     def one(number: int, name: str, given: dict[str, Any]) -> str:
         inside = "".join(
-            f'<|open|>argument key="{key}" type="{type_of(value)}"<|sep|>{plain(value)}<|close|>argument<|sep|>'
+            f'<|open|>argument key="{key}" type="{type_of(value)}"<|sep|>{plain(value)}<|close|>argument'
+            f"<|sep|>"
             for key, value in given.items()
         )
         return f'<|open|>call tool="{name}" index="{number}"<|sep|>{inside}<|close|>call<|sep|>'
@@ -263,7 +264,7 @@ MEANT: list[tuple[str, Calls]] = [
         "every type",
         [("save", {"mode": -7, "ratio": 0.5, "force": False, "owner": None, "tags": ["a", "b"], "text": ""})],
     ),
-    ("nested objects", [("save", {"meta": {"deep": {"a": [1, {"b": None}], "c": True}}, "path": "/tmp/x"})]),
+    ("nested objects", [("save", {"meta": {"deep": {"a": [1, {"b": None}], "c": True}}, "path": "/srv/x"})]),
     ("quotes and backslashes", [("save", {"path": "C:\\new\\table", "text": "say \"hi\" and 'bye'"})]),
     ("lines and tabs", [("save", {"text": "one\n\ttwo\n\nthree"})]),
     ("a page of HTML", [("save", {"text": '<a href="x">1 & 2</a> <p>{"a": [1]}</p> ]}'})]),
@@ -297,7 +298,8 @@ def cases(hand: Hand) -> list[Case]:
     found += [
         Case("content before", hand.template, hand.content("I look.\n\nNow:\n") + call,
              [Content("I look.\n\nNow:"), *made(hand, one)]),
-        Case("only content", hand.template, hand.content("a < b, [x] {y} <b>"), [Content("a < b, [x] {y} <b>")]),
+        Case("only content", hand.template, hand.content("a < b, [x] {y} <b>"),
+             [Content("a < b, [x] {y} <b>")]),
     ]  # fmt: skip
     if hand.think:
         found += [
