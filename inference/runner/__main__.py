@@ -1,13 +1,15 @@
 """`python -m inference.runner FD ASSIGNMENT`: the process that owns one model.
 
 The pool starts it and holds the other end of the socket FD; when that end closes, for whatever
-reason, this process ends.
+reason, or SIGTERM comes, this process writes the prompts it keeps to disk and ends.
 """
 
 import asyncio
 import os
+import signal
 import socket
 import sys
+from contextlib import suppress
 
 import msgspec
 
@@ -20,6 +22,14 @@ async def serve(fd: int, assignment: Assignment) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd))
     session = Session(writer, assignment)
     session.scheduler.start()
+    serving = asyncio.create_task(obey(session, reader))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+    with suppress(asyncio.CancelledError):
+        await serving
+    await session.close()
+
+
+async def obey(session: Session, reader: asyncio.StreamReader) -> None:
     while (commands := await link.receive(reader, link.Commands)) is not None:
         for command in commands:
             session.handle(command)

@@ -61,9 +61,9 @@ class Kept(Generic[S]):
 class PrefixCache(Generic[S]):
     """Within `budget` bytes; the least recently used goes first, to the disk if there is one.
 
-    The disk gets an entry when the model has nothing to do (`save`) or memory no room, and is read before a
-    job is queued (`fetch`): the model's thread never waits for it. `find`, `keep`, `evict` and `save` are
-    for that thread, `fetch` and `report` for any.
+    The disk gets an entry when the model has nothing to do or is unloaded (`save`), or memory no room. It is
+    read before a job is queued (`fetch`): the model's thread never waits for it. `find`, `keep`, `evict` and
+    `save` are for that thread, the rest for any.
     """
 
     def __init__(
@@ -128,6 +128,11 @@ class PrefixCache(Generic[S]):
             if unsaved:
                 self.offer(unsaved.pop(0))
             return bool(unsaved)
+
+    def flush(self) -> None:
+        """Wait until the disk has what it was given."""
+        if self.disk:
+            self.disk.flush()
 
     def evict(self) -> bool:
         """Give up the least recently used entry, for an engine that needs the room; whether there was one."""

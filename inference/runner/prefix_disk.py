@@ -161,6 +161,7 @@ class DiskTier:
         file = private(self.folder) / (name(offer.tokens) + SUFFIX)
         save(file, offer)
         with self.lock:
+            self.look()  # what there was no room for is gone
             self.add(Saved(file, offer.tokens, offer.divisible, file.stat().st_size))
         for old in shorter:
             self.forget(old)

@@ -6,6 +6,7 @@ import traceback
 from asyncio import StreamWriter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,8 +51,11 @@ from inference.runner.tokenizer import Tokenizer
 # Each holds `load(assignment) -> (Tokenizer, Engine)`.
 ENGINES = {"mlx": "inference.runner.engines.mlx", "gguf": "inference.runner.engines.gguf"}
 
-# Seconds without a request after which what is kept goes to disk, and between two entries that do.
-IDLE = 1.0
+# Seconds without a request after which what is kept goes to disk, and between two entries that do: somebody
+# who asks sooner makes a longer one of it.
+IDLE = 5.0
+# Seconds to write what is kept at the end, of those that the pool waits for it.
+FAREWELL = 1.5
 
 
 @dataclass
@@ -89,6 +93,9 @@ class Session:
         self.beginning: dict[int, asyncio.Task[None]] = {}
         self.requests: dict[int, Request] = {}
         self.jobs = 0
+        # Whether the model is loaded, and has not failed.
+        self.working = False
+        self.resting: asyncio.TimerHandle | None = None
         # One thread, because a tokenizer is not for two; a long prompt holds up nobody's answer.
         self.tokenising = ThreadPoolExecutor(1, "tokenising")
         self.scheduler = Scheduler(
@@ -111,10 +118,12 @@ class Session:
         return found
 
     def ready(self, activity: Activity) -> None:
+        self.working = True
         self.send(Ready(activity))
 
     def fail(self, error: Exception) -> None:
         """The model did not load, or raised in a step: say so, and end; the pool starts afresh."""
+        self.working = False
         traceback.print_exception(error)
         self.send(Failed(0, f"{type(error).__name__}: {error}", "model_failed"))
         self.writer.close()
@@ -239,8 +248,9 @@ class Session:
 
     def rest(self) -> None:
         """When nobody asks anything for a while, write what is kept to disk, one entry at a time."""
-        if not self.requests:
-            self.loop.call_later(IDLE, self.save)
+        if self.resting:
+            self.resting.cancel()
+        self.resting = self.loop.call_later(IDLE, self.save)
 
     def save(self) -> None:
         if not self.requests:
@@ -249,6 +259,15 @@ class Session:
     def saved(self, more: bool, _: None) -> None:
         if more:
             self.rest()
+
+    async def close(self) -> None:
+        """Write to disk what is kept, as much of it as there is time for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                more = self.working
+                while more:
+                    more = await self.between_steps(lambda engine: engine.prefixes.save())
+                    await asyncio.to_thread(self.prefixes.flush)
 
     def deliver(self, step: Step) -> None:
         """One step's tokens, in one frame."""

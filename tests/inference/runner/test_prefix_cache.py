@@ -1,7 +1,7 @@
 """The prefix cache in memory: what it finds, what it gives up, and what it says of both."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.runner.prefix_cache import PrefixCache
@@ -118,6 +118,7 @@ prompts = st.lists(st.integers(0, 2), max_size=8)
 steps = st.lists(st.tuples(st.sampled_from(["keep", "find", "evict"]), prompts, st.booleans()), max_size=40)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), steps)
 def test_it_finds_the_longest_usable_beginning_within_its_budget_and_drops_each_state_once(budget, steps):
     cache: PrefixCache[Held] = PrefixCache(budget, revive=revive)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.request import Assignment
@@ -126,8 +126,10 @@ def test_the_disk_budget_holds_over_all_models_and_the_oldest_goes_first(start):
     cached(start(disk=5000), [*PROMPT, 7])
     third = saved(start(disk=5000, key="another"))
     assert [file.exists() for file in (first, second, third)] == [True, False, True]
+    cache = start(disk=5000)
     for seed in range(10):
-        saved(start(disk=5000), [seed, *OTHER])
+        saved(cache, [seed, *OTHER])
+    assert cache.report(1, spell).disk_entries == len(files(cache)) > 1
     assert sum(file.stat().st_size for file in first.parent.parent.rglob("*.*")) <= 5000
 
 
@@ -273,6 +275,7 @@ def test_no_folder_or_no_bytes_is_no_disk(tmp_path: Path):
 conversations = st.lists(st.tuples(st.lists(st.integers(0, 1), max_size=4), st.booleans()), max_size=6)
 
 
+@settings(deadline=None)
 @given(saves=conversations, asked=st.lists(st.integers(0, 1), max_size=6))
 def test_a_restart_finds_the_longest_usable_beginning(
     tmp_path_factory: pytest.TempPathFactory, saves: list[tuple[list[int], bool]], asked: list[int]
