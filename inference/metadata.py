@@ -101,6 +101,15 @@ def of_folder(model: Model) -> Metadata:
     return Metadata("safetensors", family, dtypes.total(), precision, template(model.path), info)
 
 
+def nests(model: Model, dimensions: int) -> bool:
+    """Whether the first `dimensions` of its vectors are vectors too (matryoshka), as config.json declares."""
+    if model.engine == "gguf":
+        return False
+    config = read_json(model.path / "config.json")
+    sizes = config.get("matryoshka_dimensions")
+    return dimensions in sizes if isinstance(sizes, list) else config.get("is_matryoshka") is True
+
+
 class Tensor(msgspec.Struct):
     dtype: str = ""
     shape: list[int] = []

@@ -1,5 +1,7 @@
 """`POST /v1/embeddings`: texts as vectors."""
 
+import asyncio
+import math
 import struct
 from base64 import b64encode
 
@@ -10,6 +12,7 @@ from inference.api.dialect import answer
 from inference.api.docs import responses
 from inference.api.front import pool_of
 from inference.catalog import EMBED, Model
+from inference.metadata import nests
 from inference.pool import Pool
 from inference.request import Embed, Plain, Raw, Vectors
 from inference.schemas.embeddings import Embedding, EmbeddingList, EmbeddingsRequest, EmbeddingsUsage
@@ -31,12 +34,21 @@ async def embeddings(request: HttpRequest, wanted: EmbeddingsRequest) -> HttpRes
 
 
 async def vectors(pool: Pool, model: Model, inputs: list[Plain | Raw], dimensions: int | None) -> Vectors:
-    """Raises Refusal, also for a number of dimensions that is not the model's."""
+    """Raises Refusal, also for a number of dimensions that the model does not make."""
     found = await pool.ask(model, Embed(0, inputs), Vectors)
     own = len(found.vectors[0]) // FLOAT
-    if dimensions not in (None, own):
+    if dimensions in (None, own):
+        return found
+    if dimensions > own or not await asyncio.to_thread(nests, model, dimensions):
         raise Refusal(f"Vectors of {model.id} have {own} dimensions, not {dimensions}.", field="dimensions")
-    return found
+    return Vectors(0, [shortened(vector, dimensions) for vector in found.vectors], found.prompt_tokens)
+
+
+def shortened(vector: bytes, dimensions: int) -> bytes:
+    """Its first numbers, of length 1 together again."""
+    kept = floats(vector)[:dimensions]
+    length = math.hypot(*kept) or 1.0
+    return struct.pack(f"<{dimensions}f", *(number / length for number in kept))
 
 
 def floats(vector: bytes) -> list[float]:

@@ -40,7 +40,9 @@ class EmbeddingsRequest(Accepting):
     model: str = Field("auto", description="an id of /v1/models, or auto")
     input: Inputs = Field(description="one text or list of token ids, or a list of them")
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = Field(None, ge=1, lt=2**31, description="the model's own, for it has one size")
+    dimensions: int | None = Field(
+        None, ge=1, lt=2**31, description="fewer than the model's own only where it declares so"
+    )
 
 
 class Embedding(msgspec.Struct):

@@ -260,7 +260,9 @@ class EmbedRequest(Strict):
     input: Annotated[list[str], BeforeValidator(listed, json_schema_input_type=str | list[str])] = Field(
         max_length=2048
     )
-    dimensions: int | None = Field(None, ge=1, lt=2**31, description="the model's own, for it has one size")
+    dimensions: int | None = Field(
+        None, ge=1, lt=2**31, description="fewer than the model's own only where it declares so"
+    )
     truncate: Literal[False] | None = None
     options: Machine | None = None
     keep_alive: KeepAlive = None

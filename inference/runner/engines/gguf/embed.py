@@ -76,15 +76,27 @@ class Embedder:
 
     def rank(self, query: str, documents: list[str]) -> tuple[list[float], int]:
         if not self.ranks:
-            raise RunnerRefused("This model is not for ranking.", field="model")
+            return self.near(query, documents)
         pairs = [self.pair(query, document) for document in documents]
         for place, pair in enumerate(pairs):
-            if len(pair) > self.limit:
-                raise RunnerRefused(
-                    f"Query and document {place} have {len(pair)} tokens; the model takes {self.limit}.",
-                    field="documents",
-                )
+            self.fits(pair, f"Query with document {place}", "documents")
         return [relevance(classes) for classes in self.pooled(pairs)], sum(map(len, pairs))
+
+    def near(self, query: str, documents: list[str]) -> tuple[list[float], int]:
+        """Of an embedding model: their cosine similarity to the query, from 0 (opposite) to 1 (same)."""
+        texts = [self.tokenizer.plain(text) for text in (query, *documents)]
+        self.fits(texts[0], "The query", "query")
+        for place, text in enumerate(texts[1:]):
+            self.fits(text, f"Document {place}", "documents")
+        asked, *found = self.embed(texts)
+        scores = [min(max((1 + float(asked @ one)) / 2, 0.0), 1.0) for one in found]
+        return scores, sum(map(len, texts))
+
+    def fits(self, tokens: list[int], what: str, field: str) -> None:
+        if not 0 < len(tokens) <= self.limit:
+            raise RunnerRefused(
+                f"{what} has {len(tokens)} tokens; the model takes 1 to {self.limit}.", field=field
+            )
 
     def pair(self, query: str, document: str) -> list[int]:
         """By the file's own template, else as rerankers are trained: BOS query EOS SEP document EOS, with
