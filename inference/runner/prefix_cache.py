@@ -64,13 +64,16 @@ class PrefixCache(Generic[S]):
     The disk gets an entry when the model has nothing to do or is unloaded (`save`), or memory no room. It is
     read before a job is queued (`fetch`): the model's thread never waits for it. `find`, `keep`, `evict` and
     `save` are for that thread, the rest for any.
+
+    `revive` makes a state of what `State.dump` returned: None when the engine has no room for it now. It may
+    call `evict`, and raise anything for arrays that it cannot use.
     """
 
     def __init__(
         self,
         budget: int,
         *,
-        revive: Callable[[Arrays], S],
+        revive: Callable[[Arrays], S | None],
         disk: DiskTier | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -173,7 +176,8 @@ class PrefixCache(Generic[S]):
             except Exception as error:  # a library's own format: the prompt is read anew, as without the file
                 if self.disk:
                     self.disk.discard(saved, error)
-            else:
+                continue
+            if state is not None:
                 self.put(Kept(saved.tokens, state, state.nbytes, saved=True))
 
     def worth_saving(self, kept: Kept[S]) -> bool:

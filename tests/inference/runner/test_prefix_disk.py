@@ -180,6 +180,13 @@ def test_a_state_the_engine_cannot_use_is_a_miss(start, tmp_path: Path):
     assert files(cache) == []
 
 
+def test_a_state_the_engine_has_no_room_for_now_is_a_miss_and_stays_on_disk(start, tmp_path: Path):
+    file = saved(start())
+    cache = PrefixCache(10_000, revive=lambda arrays: None, disk=DiskTier(tmp_path, "model", 100_000))
+    assert cached(cache, [*PROMPT, 7]) == 0
+    assert file.exists()
+
+
 def test_arrays_come_back_as_they_were(tmp_path: Path):
     whole = np.arange(24, dtype=np.float16).reshape(2, 3, 4)
     arrays = {

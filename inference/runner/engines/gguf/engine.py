@@ -170,10 +170,11 @@ class GgufEngine:
         one.sequence, one.aside = self.memory.revive(one.aside), {}
         return True
 
-    def revive(self, arrays: Arrays) -> Sequence:
-        """A kept prefix from the disk; others give way to it."""
-        self.has_owner()
-        self.free(int(arrays["length"][0]))
+    def revive(self, arrays: Arrays) -> Sequence | None:
+        """A kept prefix from the disk; others give way to it, and without room there is none."""
+        length = int(arrays["length"][0])
+        if not self.has_owner() or self.free(length) < length:
+            return None
         return self.memory.revive(arrays)
 
     def has_owner(self) -> bool:
