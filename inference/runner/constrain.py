@@ -71,7 +71,7 @@ class Held:
         self.matcher, self.tokens = matcher, tokenizer.ends
         self.ends = bits(tokenizer.ends, tokenizer.size)
         self.words = np.zeros_like(self.ends)
-        self.fresh = self.over = False
+        self.fresh = self.over = self.stuck = False
 
     def mask(self) -> Mask:
         if not self.fresh:
@@ -86,7 +86,8 @@ class Held:
         self.matcher.unsafe_compute_mask_ptr(self.words.ctypes.data, self.words.nbytes)
         # llguidance knows one end token, and a model may have several.
         self.words &= ~self.ends
-        if self.matcher.is_accepting() or not self.words.any():
+        self.stuck = not self.words.any() and not self.matcher.is_accepting()
+        if self.stuck or self.matcher.is_accepting():
             self.words |= self.ends
 
     def accept(self, token: int) -> None:
@@ -94,6 +95,11 @@ class Held:
         self.over |= token in self.tokens
         if not self.over and not self.matcher.is_stopped():
             self.matcher.consume_token(token)
+
+    @property
+    def failed(self) -> bool:
+        """A schema may be too much for llguidance only where an answer has come to."""
+        return self.stuck or self.matcher.is_error()
 
 
 class Budget:
@@ -128,6 +134,10 @@ class Budget:
         elif not self.over:
             self.left -= self.thinking
             self.look(self.tokenizer.piece(token))
+
+    @property
+    def failed(self) -> bool:
+        return self.held is not None and self.held.failed
 
     def look(self, piece: bytes) -> None:
         """Whether reasoning begins or ends with this."""

@@ -24,6 +24,10 @@ class Constraint(Protocol):
     def accept(self, token: int) -> None:
         """`token` was chosen."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether it could hold the answer no longer, and let it end where it was."""
+
 
 class Job(msgspec.Struct, frozen=True):
     """One answer to generate: the prompt's tokens, how to choose the next ones, and how many at most."""

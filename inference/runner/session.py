@@ -40,7 +40,7 @@ from inference.request import (
 from inference.runner import link
 from inference.runner.answer import Answer
 from inference.runner.constrain import constraint
-from inference.runner.engine import Engine, Job, Step, Token
+from inference.runner.engine import Constraint, Engine, Job, Step, Token
 from inference.runner.parsing.stream import Parser, Through, parser
 from inference.runner.prefix_cache import PrefixCache
 from inference.runner.prompts import Prepared, Prompts
@@ -65,6 +65,7 @@ class Request:
     id: int
     prompt_tokens: int
     choices: dict[int, Answer]
+    constraints: dict[int, Constraint | None]
     over: list[Answer] = field(default_factory=list)
 
     def finish(self) -> Finish:
@@ -169,7 +170,8 @@ class Session:
         prepared, jobs = await self.prepare(self.plan, wanted)
         # Raises when the queue is full; nothing of this request is kept then.
         self.scheduler.submit(jobs)
-        request = Request(wanted.id, len(prepared.tokens), {})
+        held = {job.id: job.constraint for job in jobs}
+        request = Request(wanted.id, len(prepared.tokens), {}, held)
         for choice, job in enumerate(jobs):
             request.choices[job.id] = Answer(
                 wanted, choice, self.tokenizer, parser_of(wanted, self.tokenizer, prepared)
@@ -281,7 +283,11 @@ class Session:
         request = self.requests.get(token.id)
         if request is None:  # cancelled while the step ran
             return
-        answer = request.choices[token.id]
+        answer, held = request.choices[token.id], request.constraints[token.id]
+        if token.finish and held and held.failed:
+            self.cancel(request.id)
+            yield refused(request.id, too_much())
+            return
         yield from answer.add(token)
         if answer.stopped and not token.finish:
             self.scheduler.cancel(token.id)
@@ -294,6 +300,14 @@ class Session:
 
     def send(self, *events: Event) -> None:
         link.send(self.writer, events)
+
+
+def too_much() -> RunnerRefused:
+    return RunnerRefused(
+        "The answer could not be held to what was asked of it any longer: that became too complex. "
+        "Ask for less, with fewer optional properties or simpler patterns.",
+        code="constraint_too_complex",
+    )
 
 
 def parser_of(wanted: Generate, tokenizer: Tokenizer, prepared: Prepared) -> Parser:

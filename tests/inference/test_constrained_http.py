@@ -107,6 +107,13 @@ def test_what_cannot_be_held_is_refused_by_its_field(lmx: Role, fields: dict[str
     assert chat.text(lmx.url)
 
 
+def test_an_answer_that_cannot_be_held_to_its_end_is_an_error(lmx: Role):
+    schema = {"type": "object", "properties": {f"p{at}": {"type": "integer"} for at in range(2500)}}
+    response = chat.post(lmx.url, response_format=json_schema(schema), max_tokens=300)
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["code"] == "constraint_too_complex"
+
+
 def test_neighbours_without_a_constraint_say_what_they_say_alone(lmx: Role):
     alone = chat.text(lmx.url)
     with chat.streaming(lmx.url, response_format=json_schema(PLACE), max_tokens=300) as found:

@@ -293,3 +293,13 @@ def test_an_engine_that_ignores_the_mask_can_still_end(words: Vocabulary):
 
 def test_an_answer_that_is_held_to_nothing_has_no_constraint(words: Vocabulary):
     assert asked(words) is None
+
+
+def test_a_schema_that_becomes_too_much_fails_the_answer(words: Vocabulary):
+    masks = held(words, {"type": "string", "pattern": "^(.{1,200}a){200}$"})
+    assert not masks.failed
+    text, ended = spoken(masks, words, random.Random(1))
+    assert ended
+    assert masks.failed
+    with pytest.raises(ValueError, match="Unterminated"):
+        json.loads(text)
