@@ -29,7 +29,10 @@ def constraint(wanted: Generate, tokenizer: Tokenizer, prompt: str) -> Constrain
     held = None
     if bound(wanted):
         guide: Any = tokenizer.guide()
-        held = Held(matcher(grammar(wanted, tokenizer, template, reasoning), guide), tokenizer)
+        begins = matcher(grammar(wanted, tokenizer, template, reasoning), guide)
+        if isinstance(wanted.prompt, Chat) and wanted.prompt.resume:
+            follow(begins, guide.tokenize_str(wanted.prompt.messages[-1].content))
+        held = Held(begins, tokenizer)
     if wanted.thinking_budget is None:
         return held
     if reasoning is None:
@@ -48,6 +51,15 @@ def matcher(asked: Grammar, guide: LLTokenizer) -> LLMatcher:
                 raise schema.explained(error, field)
         raise schema.explained(found.get_error(), asked.schemas[0][0])
     return found.deep_copy()
+
+
+def follow(begins: LLMatcher, said: list[int]) -> None:
+    """Go on behind what the answer was begun with. Raises RunnerRefused when it may not begin so."""
+    if begins.try_consume_tokens(said) < len(said):
+        raise RunnerRefused(
+            "The message that is to be continued does not begin as its format or tool_choice wants it.",
+            field="messages",
+        )
 
 
 @lru_cache(maxsize=COMPILED)

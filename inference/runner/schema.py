@@ -34,6 +34,7 @@ BEYOND = frozenset(
 # Of those, the values that forbid nothing; code generators write them.
 IDLE: dict[str, tuple[Any, ...]] = {
     "uniqueItems": (False,),
+    "format": ("password", "binary", "path"),
     "nullable": (False,),
     "propertyNames": (True, {}, {"type": "string"}),
     "unevaluatedItems": (True, {}),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from inference.errors import RunnerRefused
 from inference.request import AnyJson, JsonSchema
 from inference.runner.engine import Constraint
-from tests.inference.runner.vocabulary import Vocabulary, allowed, asked, spoken, takes, vocabulary
+from tests.inference.runner.vocabulary import Vocabulary, allowed, asked, resumed, spoken, takes, vocabulary
 
 FIELD = "response_format.json_schema.schema"
 PERSON = {
@@ -204,6 +204,7 @@ def test_a_schema_that_is_nested_too_deep_is_refused(words: Vocabulary, depth: i
     "schema",
     [
         {"type": "array", "items": {"type": "null"}, "uniqueItems": False},
+        {"type": "string", "maxLength": 3, "format": "password"},
         {"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": {"type": "null"}},
         {"type": "object", "x-guidance": {"lenient": True, "whitespace_pattern": "x*"}, "discriminator": {}},
         {
@@ -269,6 +270,15 @@ def test_a_schema_means_what_json_schema_says(
     words: Vocabulary, schema: dict[str, Any], right: list[str], wrong: list[str]
 ):
     assert [said for said in right + wrong if takes(held(words, schema), words, said)] == right
+
+
+def test_an_answer_that_was_begun_is_held_in_what_follows(words: Vocabulary):
+    masks = resumed(words, '{"name": "the', format=JsonSchema(PERSON))
+    assert masks
+    assert takes(masks, words, ' x", "age": 1}')
+    with pytest.raises(RunnerRefused) as refused:
+        resumed(words, "Sure: ", format=JsonSchema(PERSON))
+    assert refused.value.field == "messages"
 
 
 def test_choices_of_one_request_do_not_share_where_they_are(words: Vocabulary):

@@ -8,7 +8,7 @@ from llguidance import LLTokenizer
 from tokenizers import AddedToken
 
 from inference import tiny
-from inference.request import Chat, Generate, Tool
+from inference.request import Chat, Generate, Message, Tool
 from inference.runner.constrain import constraint
 from inference.runner.engine import Constraint
 
@@ -54,6 +54,11 @@ def vocabulary(template: str = "", *markers: str) -> Vocabulary:
 
 def asked(words: Vocabulary, prompt: str = "", tools: list[Tool] = [], **wanted: object) -> Constraint | None:  # noqa: B006
     return constraint(Generate(1, Chat([], tools), **wanted), words, prompt)
+
+
+def resumed(words: Vocabulary, begun: str, **wanted: object) -> Constraint | None:
+    """For an answer that was begun already."""
+    return constraint(Generate(1, Chat([Message("assistant", begun)], resume=True), **wanted), words, begun)
 
 
 def allowed(held: Constraint, words: Vocabulary) -> list[int]:
