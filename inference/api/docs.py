@@ -77,11 +77,12 @@ def responses(
     answer: type[msgspec.Struct],
     event: Any = None,
     error: type[msgspec.Struct] = Error,
+    stream: str = "text/event-stream",
 ) -> dict[str, Any]:
-    """What a route answers, for OpenAPI: JSON of `answer`, events of `event`, refusals as `error`."""
+    """What a route answers, for OpenAPI: JSON of `answer`, a `stream` of `event`, refusals as `error`."""
     content = {"application/json": {"schema": schema(answer)}}
     if event:
-        content["text/event-stream"] = {"schema": schema(event)}
+        content[stream] = {"schema": schema(event)}
     refused = {"application/json": {"schema": schema(error)}}
     return {
         "responses": {

@@ -23,11 +23,11 @@ from inference.pool import Pool
 from inference.request import Call, Chat, Ended, Event, Finish, Plain, Reasoning, Text, ToolCall
 from inference.schemas import ollama_answer as wire
 from inference.schemas.ollama import (
-    Answered,
-    ChatRequest,
-    EmbeddingsRequest,
-    EmbedRequest,
-    GenerateRequest,
+    OllamaAsked,
+    OllamaChat,
+    OllamaEmbed,
+    OllamaEmbeddings,
+    OllamaGenerate,
 )
 from opta.errors import Refusal
 
@@ -37,20 +37,24 @@ NDJSON = "application/x-ndjson"
 AT_ONCE = (0, "0", "0s", "0m", "0h")
 
 
-@router.post("/chat", summary="Chat", openapi_extra=responses(wire.ChatLine, error=wire.Error))
-async def chat(request: HttpRequest, wanted: ChatRequest) -> HttpResponse | StreamingHttpResponse:
+def described(line: type[wire.Line]) -> dict[str, Any]:
+    return responses(line, line, wire.Error, NDJSON)
+
+
+@router.post("/chat", summary="Chat", openapi_extra=described(wire.ChatLine))
+async def chat(request: HttpRequest, wanted: OllamaChat) -> HttpResponse | StreamingHttpResponse:
     """Answers line by line, or whole with `stream: false`."""
     return await respond(request, wanted, wanted.prompt, chat_line)
 
 
-@router.post("/generate", summary="Generate", openapi_extra=responses(wire.GenerateLine, error=wire.Error))
-async def generate(request: HttpRequest, wanted: GenerateRequest) -> HttpResponse | StreamingHttpResponse:
+@router.post("/generate", summary="Generate", openapi_extra=described(wire.GenerateLine))
+async def generate(request: HttpRequest, wanted: OllamaGenerate) -> HttpResponse | StreamingHttpResponse:
     """Answers a prompt alone, line by line, or whole with `stream: false`."""
     return await respond(request, wanted, wanted.prompt, generate_line)
 
 
 @router.post("/embed", summary="Embed", openapi_extra=responses(wire.Embeddings, error=wire.Error))
-async def embed(request: HttpRequest, wanted: EmbedRequest) -> HttpResponse:
+async def embed(request: HttpRequest, wanted: OllamaEmbed) -> HttpResponse:
     """One vector of length 1 for each input, in their order."""
     asked = time.perf_counter_ns()
     pool = pool_of(request)
@@ -64,7 +68,7 @@ async def embed(request: HttpRequest, wanted: EmbedRequest) -> HttpResponse:
 
 
 @router.post("/embeddings", summary="Embed one", openapi_extra=responses(wire.OneEmbedding, error=wire.Error))
-async def embeddings(request: HttpRequest, wanted: EmbeddingsRequest) -> HttpResponse:
+async def embeddings(request: HttpRequest, wanted: OllamaEmbeddings) -> HttpResponse:
     """The older way to ask for one vector."""
     pool = pool_of(request)
     found = await vectors(pool, named(pool, wanted.model, EMBED), [Plain(wanted.prompt)], None)
@@ -77,7 +81,7 @@ def named(pool: Pool, name: str, kinds: tuple[str, ...] = CHAT) -> Model:
 
 
 async def respond(
-    request: HttpRequest, wanted: Answered, prompt: Chat | Plain | None, line: Callable[..., wire.Line]
+    request: HttpRequest, wanted: OllamaAsked, prompt: Chat | Plain | None, line: Callable[..., wire.Line]
 ) -> HttpResponse | StreamingHttpResponse:
     pool = pool_of(request)
     reply = Reply(wanted.model, line)

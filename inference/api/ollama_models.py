@@ -17,7 +17,7 @@ from inference.catalog import ANY, Model
 from inference.metadata import Metadata
 from inference.pool import Runner
 from inference.schemas import ollama_answer as wire
-from inference.schemas.ollama import ShowRequest
+from inference.schemas.ollama import OllamaShow
 from opta.version import VERSION
 
 router = Router(tags=["Ollama"])
@@ -35,7 +35,7 @@ async def tags(request: HttpRequest) -> HttpResponse:
 
 
 @router.post("/show", summary="Model", openapi_extra=responses(wire.Shown, error=wire.Error))
-async def show(request: HttpRequest, wanted: ShowRequest) -> HttpResponse:
+async def show(request: HttpRequest, wanted: OllamaShow) -> HttpResponse:
     """What one of them says about itself."""
     model = named(pool_of(request), wanted.asked, ANY)
     about = await asyncio.to_thread(metadata.about, model)

@@ -103,7 +103,7 @@ def joined(texts: list[TextBlock]) -> str:
     return "\n".join(block.text for block in texts)
 
 
-class Message(Strict):
+class AnthropicMessage(Strict):
     role: Literal["user", "assistant", "system"]
     content: Content
 
@@ -119,7 +119,7 @@ class Message(Strict):
         return content
 
 
-def conversation(messages: list[Message]) -> list[request.Message]:
+def conversation(messages: list[AnthropicMessage]) -> list[request.Message]:
     """Neighbours of one role are one turn; results of tools come before what the user says with them."""
     found: list[request.Message] = []
     names: dict[str, str] = {}
@@ -139,7 +139,7 @@ def conversation(messages: list[Message]) -> list[request.Message]:
     return found
 
 
-class Tool(Block):
+class AnthropicTool(Block):
     """A tool of the client's; Anthropic's own, such as web search, have another type and run there alone."""
 
     name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,128}$")
@@ -156,7 +156,7 @@ class Tool(Block):
         return request.Tool(self.name, self.description or "", self.input_schema, bool(self.strict))
 
 
-class ToolChoice(Strict):
+class AnthropicToolChoice(Strict):
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = Field(None, validate_default=True)
     disable_parallel_tool_use: bool | None = None
@@ -207,17 +207,17 @@ class CountRequest(Strict):
     """What of a request makes its prompt."""
 
     model: str = Field(min_length=1, description="an id of /v1/models, or auto")
-    messages: list[Message] = Field(min_length=1)
+    messages: list[AnthropicMessage] = Field(min_length=1)
     system: Texts = []
-    tools: list[Tool] = Field([], max_length=MANY)
-    tool_choice: ToolChoice | None = None
+    tools: list[AnthropicTool] = Field([], max_length=MANY)
+    tool_choice: AnthropicToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
     cache_control: CacheControl | None = None
 
     @field_validator("messages")
     @classmethod
-    def can_be_answered(cls, messages: list[Message]) -> list[Message]:
+    def can_be_answered(cls, messages: list[AnthropicMessage]) -> list[AnthropicMessage]:
         """A result answers a call, and an answer that was begun goes on where its text breaks off."""
         called: set[str] = set()
         for block in (block for message in messages for block in message.content):
@@ -234,13 +234,15 @@ class CountRequest(Strict):
 
     @field_validator("tools")
     @classmethod
-    def are_distinct(cls, tools: list[Tool]) -> list[Tool]:
+    def are_distinct(cls, tools: list[AnthropicTool]) -> list[AnthropicTool]:
         distinct([tool.offered for tool in tools])
         return tools
 
     @field_validator("tool_choice")
     @classmethod
-    def is_offered(cls, choice: ToolChoice | None, request: ValidationInfo) -> ToolChoice | None:
+    def is_offered(
+        cls, choice: AnthropicToolChoice | None, request: ValidationInfo
+    ) -> AnthropicToolChoice | None:
         offered(choice.chosen if choice else None, [tool.offered for tool in request.data.get("tools", ())])
         return choice
 
@@ -270,7 +272,7 @@ class CountRequest(Strict):
         return found
 
 
-class Metadata(Strict):
+class AnthropicMetadata(Strict):
     user_id: str | None = None
 
 
@@ -281,7 +283,9 @@ class MessagesRequest(CountRequest):
     top_k: int | None = Field(None, ge=0, lt=2**31)
     stop_sequences: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field([], max_length=16)
     stream: bool | None = None
-    metadata: Metadata | None = Field(None, description="Accepted without effect. The client's own notes.")
+    metadata: AnthropicMetadata | None = Field(
+        None, description="Accepted without effect. The client's own notes."
+    )
     service_tier: Literal["auto", "standard_only"] | None = Field(
         None, description="Accepted without effect. Which of Anthropic's machines computes it."
     )

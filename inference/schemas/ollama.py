@@ -25,7 +25,7 @@ def accepted(why: str) -> Any:
     return Field(None, description=f"Accepted without effect. {why}")
 
 
-class Machine(Strict):
+class OllamaMachine(Strict):
     """ACCEPTED: how Ollama loads and computes, which LMX decides by itself."""
 
     num_keep: int | None = accepted("What to keep of a prompt that is cut; LMX cuts none.")
@@ -39,7 +39,7 @@ class Machine(Strict):
     numa: bool | None = accepted("Whether to mind which memory is near.")
 
 
-class Options(Machine):
+class OllamaOptions(OllamaMachine):
     """A penalty is over the whole prompt and answer, which is what Ollama calls repeat_last_n: -1."""
 
     num_ctx: Count | None = Field(None, description="a smaller context than the model's own, in tokens")
@@ -117,11 +117,11 @@ def variables(think: Think | None) -> dict[str, Any]:
     return {**found, "reasoning_effort": think} if isinstance(think, str) else found
 
 
-class Answered(Strict):
+class OllamaAsked(Strict):
     """What a chat and a prompt have in common."""
 
     model: str = Field(min_length=1, description="an id of /v1/models, with or without :latest, or auto")
-    options: Options = Options()
+    options: OllamaOptions = OllamaOptions()
     format: Format = None
     stream: bool | None = Field(None, description="line by line, unless it is false")
     think: Think | None = None
@@ -158,29 +158,29 @@ class Answered(Strict):
         )
 
 
-class CalledFunction(Strict):
+class OllamaFunction(Strict):
     name: str = Field(min_length=1)
     arguments: JsonObject
     index: int | None = None
 
 
-class ToolCall(Strict):
-    function: CalledFunction
+class OllamaCall(Strict):
+    function: OllamaFunction
     id: str | None = None
     type: Literal["function"] | None = None
 
 
-class Message(Strict):
+class OllamaMessage(Strict):
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
     thinking: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[OllamaCall] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
     images: list[None] | None = Field(None, max_length=0, description="LMX reads no images")
 
 
-def conversation(messages: Iterable[Message]) -> list[request.Message]:
+def conversation(messages: Iterable[OllamaMessage]) -> list[request.Message]:
     """Ollama's clients give calls no ids, and a result goes to the oldest open call of its name."""
     found: list[request.Message] = []
     waiting: list[Call] = []
@@ -195,7 +195,7 @@ def conversation(messages: Iterable[Message]) -> list[request.Message]:
     return found
 
 
-def call(made: ToolCall, message: int, number: int) -> Call:
+def call(made: OllamaCall, message: int, number: int) -> Call:
     arguments = msgspec.json.encode(made.function.arguments).decode()
     # Mistral's templates want nine characters.
     return Call(made.id or f"call{message:03}{number:02}", made.function.name, arguments)
@@ -205,10 +205,10 @@ def of(call: Call, name: str | None, id: str | None) -> bool:
     return call.id == id if id else name in (None, call.name)
 
 
-class ChatRequest(Answered):
+class OllamaChat(OllamaAsked):
     """No messages at all loads the model."""
 
-    messages: list[Message] = []
+    messages: list[OllamaMessage] = []
     tools: list[FunctionTool] | None = Field(None, max_length=512)
 
     @field_validator("tools")
@@ -223,7 +223,7 @@ class ChatRequest(Answered):
         return Chat(conversation(self.messages), tools, variables(self.think)) if self.messages else None
 
 
-class GenerateRequest(Answered):
+class OllamaGenerate(OllamaAsked):
     """No prompt loads the model. What LMX does not do, such as filling in before a suffix, may be empty."""
 
     prompt_: str | None = Field(None, alias="prompt")
@@ -255,16 +255,16 @@ def listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class EmbedRequest(Strict):
+class OllamaEmbed(Strict):
     model: str = Field(min_length=1)
     input: Annotated[list[str], BeforeValidator(listed, json_schema_input_type=str | list[str])] = Field(
-        max_length=2048
+        min_length=1, max_length=2048
     )
     dimensions: int | None = Field(
         None, ge=1, lt=2**31, description="fewer than the model's own only where it declares so"
     )
     truncate: Literal[False] | None = None
-    options: Machine | None = None
+    options: OllamaMachine | None = None
     keep_alive: KeepAlive = None
 
     @property
@@ -272,16 +272,16 @@ class EmbedRequest(Strict):
         return [Plain(text) for text in self.input]
 
 
-class EmbeddingsRequest(Strict):
+class OllamaEmbeddings(Strict):
     """The older way, one text at a time."""
 
     model: str = Field(min_length=1)
     prompt: str
-    options: Machine | None = None
+    options: OllamaMachine | None = None
     keep_alive: KeepAlive = None
 
 
-class ShowRequest(Strict):
+class OllamaShow(Strict):
     name: str | None = Field(None, description="what older clients call the model")
     model: str | None = Field(None, validate_default=True)
     verbose: Literal[False] | None = Field(None, description="tensors and tokens are not listed")

@@ -29,7 +29,7 @@ Status = Literal["in_progress", "completed", "incomplete"]
 # ── What is asked ──────────────────────────────────────────────────────────────────────────────────
 
 
-class TextPart(Strict):
+class ItemPart(Strict):
     type: Literal["input_text", "output_text"]
     text: str
 
@@ -51,7 +51,7 @@ def joined(value: object) -> object:
 
 
 PART = {"type", "text", "annotations", "logprobs"}
-Content = Annotated[str, BeforeValidator(joined, json_schema_input_type=str | list[TextPart])]
+Content = Annotated[str, BeforeValidator(joined, json_schema_input_type=str | list[ItemPart])]
 
 
 class InputMessage(Strict):

@@ -144,6 +144,28 @@ def test_thinking_reaches_the_template(fields: dict[str, Any], variables: dict[s
     assert (wanted.thinking and wanted.thinking.budget_tokens) == budget
 
 
+def test_a_tool_is_called_and_its_result_goes_on(client: anthropic.Anthropic):
+    place = {"type": "object", "properties": {"place": {"enum": ["Paris", "Rome"]}}, "required": ["place"],
+             "additionalProperties": False}  # fmt: skip
+    tools = [{"name": "weather", "description": "of a place", "input_schema": place, "strict": True}]
+    forced = {"tools": tools, "tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+    wanted = {**HELLO, "max_tokens": 200, **forced}
+    found = client.messages.create(**wanted)
+    (call,) = [block for block in found.content if block.type == "tool_use"]
+    assert (found.stop_reason, call.name) == ("tool_use", "weather")
+    assert call.input["place"] in ("Paris", "Rome")
+    with client.messages.stream(**wanted) as stream:
+        streamed = stream.get_final_message()
+    (again,) = [block for block in streamed.content if block.type == "tool_use"]
+    assert (streamed.stop_reason, again.input) == ("tool_use", call.input)
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
+    turns = [USER, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    last = client.messages.create(**{**HELLO, "messages": turns}, tools=tools)
+    counted = client.messages.count_tokens(model="opta-tiny", messages=turns, tools=tools)
+    usage = last.usage
+    assert counted.input_tokens == usage.input_tokens + usage.cache_read_input_tokens
+
+
 ANSWERS: dict[str, list[Event]] = {
     "thought, text and two calls": [
         Reasoning(1, "let me "), Reasoning(1, "see"), Text(1, "I "), Text(1, "look"),

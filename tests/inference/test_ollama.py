@@ -13,7 +13,7 @@ from inference.api.answers import gather
 from inference.api.dialect import encode
 from inference.api.ollama import Reply, chat_line
 from inference.request import Ended, Event, Finish, Reasoning, Text, ToolCall
-from inference.schemas.ollama import ChatRequest, GenerateRequest
+from inference.schemas.ollama import OllamaChat, OllamaGenerate
 from tests.inference import chat
 from tests.processes import Role, wait_until
 
@@ -182,7 +182,7 @@ def test_a_history_of_calls_becomes_what_templates_want():
         {"role": "tool", "tool_name": "time", "content": "noon"},
         {"role": "tool", "content": "rain"},
     ]  # fmt: skip
-    wanted = ChatRequest.model_validate(
+    wanted = OllamaChat.model_validate(
         {"model": "m", "messages": history, "tools": [WEATHER], "think": "low"}
     )
     _, assistant, noon, rain = wanted.prompt.messages
@@ -200,7 +200,7 @@ def test_a_history_of_calls_becomes_what_templates_want():
 
 
 def test_not_thinking_reaches_the_template():
-    wanted = GenerateRequest.model_validate({"model": "m", "prompt": "hello", "think": False})
+    wanted = OllamaGenerate.model_validate({"model": "m", "prompt": "hello", "think": False})
     assert wanted.prompt.variables == {"enable_thinking": False}
 
 

@@ -1,10 +1,15 @@
 """What LMX says about itself: health, models, status, documentation."""
 
-from collections.abc import Callable
+import importlib
+import pkgutil
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 
+from inference import schemas
+from opta.strict import Strict
 from tests.inference import chat
 from tests.processes import Role
 
@@ -60,3 +65,20 @@ def test_the_schema_names_what_comes_in_and_what_goes_out(lmx: Role):
     chat_path = paths["/v1/chat/completions"]["post"]
     assert set(chat_path["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     assert {"/v1/models", "/healthz", "/readyz", "/admin/status"} < set(paths)
+
+
+def test_no_two_parts_of_requests_share_a_name():
+    # OpenAPI knows them by their names alone, and django-ninja lets the last one stand for all.
+    for module in pkgutil.iter_modules(schemas.__path__, f"{schemas.__name__}."):
+        importlib.import_module(module.name)
+    names = Counter(
+        found.__name__ for found in {*below(Strict)} if found.__module__.startswith(schemas.__name__)
+    )
+    assert len(names) > 20
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def below(kind: type) -> Iterator[type]:
+    for found in kind.__subclasses__():
+        yield found
+        yield from below(found)
