@@ -57,6 +57,9 @@ class Reading(PromptProcessingBatch):
             evaluate(self.rows[row])
         if small:
             self.read_together(small, [tokens[row] for row in small])
+        if sum(map(len, tokens)) > TOGETHER:
+            # What large chunks took is of no use to decoding.
+            mx.clear_cache()
         for held, more in zip(self.tokens, tokens, strict=True):
             held += more
 

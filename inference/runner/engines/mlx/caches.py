@@ -12,6 +12,7 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 from mlx_lm.models.cache import (
+    BatchKVCache,
     CacheList,
     ChunkedKVCache,
     ConcatenateKVCache,
@@ -62,9 +63,20 @@ def mergeable(cache: Any) -> bool:
 def merged(rows: list[LayerCaches]) -> LayerCaches:
     """The caches of one batch; those that cannot be merged are a batch of one as they are."""
     if all(map(mergeable, rows[0])):
-        return [layer[0].merge(list(layer)) for layer in zip(*rows, strict=True)]
+        return [merge(list(layer)) for layer in zip(*rows, strict=True)]
     (alone,) = rows
     return alone
+
+
+def merge(layer: list[Any]) -> Any:
+    """One layer's caches in one, one alone of the usual kind without a copy: a neighbour waits for it."""
+    alone = layer[0]
+    if len(layer) > 1 or type(alone) is not KVCache or alone.empty():
+        return alone.merge(layer)
+    made = BatchKVCache([0])
+    made.keys, made.values = alone.keys, alone.values
+    made.offset, made._idx = mx.array([alone.offset]), alone.offset
+    return made
 
 
 def extracted(batch: LayerCaches, row: int) -> LayerCaches:

@@ -1,5 +1,6 @@
 """What is kept of a sequence: copied, cut back, written and read again."""
 
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from mlx_lm.models.cache import ArraysCache, CacheList, ChunkedKVCache, KVCache, RotatingKVCache
 
-from inference.runner.engines.mlx.caches import MlxState, always_divisible, divisible, mergeable
+from inference.runner.engines.mlx.caches import MlxState, always_divisible, divisible, mergeable, merged
 from inference.runner.engines.mlx.engine import MlxEngine
 from tests.inference.runner.mlx.asking import prompt
 from tests.inference.runner.mlx.conftest import Engines
@@ -107,6 +108,26 @@ def test_only_what_holds_all_its_tokens_can_be_cut_back():
         True,
         False,
     ]
+
+
+def test_a_sequence_alone_is_merged_as_mlx_lm_merges_it_without_a_copy():
+    def batch(merge: Callable[[Any], Any]) -> Any:
+        cache = KVCache()
+        cache.update_and_fetch(*[mx.random.normal((1, 2, 300, 8), key=mx.random.key(1))] * 2)
+        made, other = merge(cache), merge(cache)
+        one = mx.ones((2, 2, 1, 8))
+        made.extend(other)
+        made.update_and_fetch(one, one)
+        return made
+
+    ours, theirs = batch(lambda cache: merged([[cache]])[0]), batch(lambda cache: cache.merge([cache]))
+    assert vars(ours).keys() == vars(theirs).keys()
+    for row in range(2):
+        left: Any = ours.extract(row).state
+        right: Any = theirs.extract(row).state
+        assert all(mx.array_equal(*pair) for pair in zip(left[:2], right[:2], strict=True))
+        assert left[2] == right[2] == 301
+    assert ours.make_mask(1).tolist() == theirs.make_mask(1).tolist()
 
 
 def test_only_caches_that_can_join_a_batch_are_merged():

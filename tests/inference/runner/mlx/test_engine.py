@@ -167,7 +167,8 @@ def test_a_step_reads_no_more_of_all_prompts_than_its_budget(budget: int, engine
         before = sum(left.values())
         for id, done, total in engine.step(budget).progress:
             left[id] = total - done
-        assert 0 < before - sum(left.values()) <= max(budget, 3)
+        # Each row reads one token at least, and the last one of a prompt is decoded.
+        assert 0 < before - sum(left.values()) <= max(budget, 3) + 3
 
 
 def test_a_budget_of_none_lets_only_those_go_on_who_decode(engines: Engines):

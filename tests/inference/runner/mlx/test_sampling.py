@@ -66,7 +66,7 @@ def kept(scores: Scores, wanted: Sampling) -> set[int]:
     return set(order[stays].tolist())
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.tuples(samplings, st.lists(st.integers(0, 49), min_size=1, max_size=5)), min_size=1, max_size=6
