@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from gguf import GGUFWriter, LlamaFileType, PoolingType, TokenType
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from inference import tiny
@@ -28,9 +29,11 @@ LAYER = {
 OUTER = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 
 
-def write_tiny(file: Path, *, base: str | None = None, template: str | None = tiny.TEMPLATE) -> Path:
-    """opta-tiny as a GGUF; `base` is the model it declares itself to be made from."""
-    made = tiny.tokenizer()
+def write_tiny(
+    file: Path, folder: Path, *, base: str | None = None, template: str | None = tiny.TEMPLATE
+) -> Path:
+    """The tiny model in `folder` as a GGUF; `base` is the repository it declares itself to be made from."""
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
     writer = GGUFWriter(file, "llama")
     writer.add_name(tiny.NAME)
     writer.add_file_type(LlamaFileType.MOSTLY_F16)
@@ -41,7 +44,7 @@ def write_tiny(file: Path, *, base: str | None = None, template: str | None = ti
     vocabulary(writer, made)
     if template is not None:
         writer.add_chat_template(template)
-    for name, tensor in tiny.weights(tiny.speakable(made)).items():
+    for name, tensor in load_file(folder / "model.safetensors").items():
         writer.add_tensor(*renamed(name, tensor))
     return finish(writer, file)
 
@@ -115,7 +118,8 @@ MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 def write_bert(file: Path, pooling: PoolingType) -> Path:
     """An untrained BERT: an embedding model, or with PoolingType.RANK a reranker."""
-    tokens = [*MARKS, *LETTERS, *(f"▁{letter}" for letter in LETTERS)]
+    words = [f"▁{first}{second}" for first in LETTERS for second in "aeo"]
+    tokens = [*MARKS, *LETTERS, *(f"▁{letter}" for letter in LETTERS), *words]
     writer = GGUFWriter(file, "bert")
     writer.add_name("tiny-bert")
     writer.add_context_length(LENGTH)

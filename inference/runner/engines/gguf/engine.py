@@ -130,9 +130,8 @@ class GgufEngine:
         read = self.fill(budget)
         if not read:
             return Step([], [])
-        while not self.context.decode(
-            self.batch
-        ):  # the cells are counted, so this is for llama.cpp's own ends
+        while not self.context.decode(self.batch):
+            # The cells are counted, so this is for what llama.cpp may want beyond them.
             if not self.prefixes.evict():
                 raise MemoryError("llama.cpp finds no cells for a batch that has them by our count")
         return self.settle(read)
@@ -147,7 +146,7 @@ class GgufEngine:
 
     def follows(self, one: Running) -> bool:
         """Whether its prompt is another job's too, which is still being read."""
-        first = self.running.get(one.job.after or 0)
+        first = None if one.job.after is None else self.running.get(one.job.after)
         return first is not None and not first.decoding
 
     def start(self, one: Running) -> bool:

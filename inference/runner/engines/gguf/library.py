@@ -7,6 +7,7 @@ import ctypes
 import sys
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 
 import llama_cpp as C
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 # What llama_decode returns for a batch that finds no cells; the memory is then as it was before.
 NO_SLOT = 1
 WARNING, ERROR, CONTINUED = 3, 4, 5
+# A context holds many texts here, each of which is held to the model's own length.
+EXPECTED = "possible training context overflow"
 
 
 class LibraryError(Exception):
@@ -28,7 +31,6 @@ class Log:
     def __init__(self) -> None:
         self.last: deque[str] = deque(maxlen=4)
         self.level = 0
-        # Held here, because llama.cpp calls it for as long as it is loaded.
         self.callback = C.llama_log_callback(self.write)
         C.llama_log_set(self.callback, ctypes.c_void_p(0))
 
@@ -36,7 +38,8 @@ class Log:
         self.level = self.level if level == CONTINUED else level
         if self.level in (WARNING, ERROR):
             line = text.decode(errors="replace")
-            sys.stderr.write(line)
+            if EXPECTED not in line:
+                sys.stderr.write(line)
             if self.level == ERROR:
                 self.last.append(line.strip())
 
@@ -45,11 +48,17 @@ class Log:
         return " ".join(self.last) or "llama.cpp gave no reason"
 
 
+@cache
+def log() -> Log:
+    """The one there is: llama.cpp has one for a process, and calls it until the end."""
+    return Log()
+
+
 class Model:
     """Raises LibraryError for a file that llama.cpp cannot load."""
 
     def __init__(self, path: str) -> None:
-        self.log = Log()
+        self.log = log()
         C.llama_backend_init()
         params = C.llama_model_default_params()
         params.n_gpu_layers = -1  # all of them, where there is a GPU
