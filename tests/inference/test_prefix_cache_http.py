@@ -122,20 +122,23 @@ def test_it_tells_of_loaded_models_alone_and_of_no_disk_where_there_is_none(star
 
 def test_a_restart_finds_what_the_disk_kept_unless_it_rotted(start):
     role = start()
-    first = ask(role, system(), QUESTION)
+    whole, rotten = ask(role, system(), QUESTION), ask(role, system("Brief. " + SYSTEM[:200]), QUESTION)
     role.stop()
-    (file,) = files(role)
+    shorter, _ = sorted(files(role), key=lambda file: file.stat().st_size)
+    turn_one_bit(shorter)
     role = start(role.home)
-    second = ask(role, system(), QUESTION)
-    assert (cached(second), said(second)) == (prompt(first) - 1, said(first))
-    role.stop()
-    whole = bytearray(file.read_bytes())
-    whole[len(whole) // 2] ^= 1
-    file.write_bytes(whole)
-    role = start(role.home)
-    third = ask(role, system(), QUESTION)
-    assert (cached(third), said(third)) == (0, said(first))
-    assert role.log.read_text().count("and is removed: its checksum is wrong") == 1
+    again, anew = ask(role, system(), QUESTION), ask(role, system("Brief. " + SYSTEM[:200]), QUESTION)
+    assert (cached(again), said(again)) == (prompt(whole) - 1, said(whole))
+    assert (cached(anew) < 20, said(anew)) == (True, said(rotten))
+    assert (
+        role.log.read_text().count(f"{shorter} cannot be used as a kept prompt prefix, and is removed") == 1
+    )
+
+
+def turn_one_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
 
 
 def test_what_memory_has_no_room_for_goes_to_disk_within_its_budget(start):

@@ -63,6 +63,10 @@ def test_what_was_saved_is_found_after_a_restart(start):
     assert cached(start(), [*PROMPT[:80], 7, 7]) == 80
 
 
+def test_what_is_on_disk_is_for_its_owner_alone(start):
+    assert saved(start()).parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_an_indivisible_state_is_found_at_its_own_length_alone(start):
     saved(start(), divisible=False)
     assert cached(start(), [*PROMPT, 7]) == 100
