@@ -181,6 +181,10 @@ class Session:
 
     def plan(self, wanted: Generate) -> tuple[Prepared, list[Job]]:
         """The jobs of a request, one per choice; the later ones share the first one's prompt."""
+        if isinstance(wanted.prompt, Chat) and wanted.tool_choice == "none":
+            # A model that sees no tools calls none.
+            unoffered = msgspec.structs.replace(wanted.prompt, tools=[])
+            wanted = msgspec.structs.replace(wanted, prompt=unoffered)
         prepared = self.prompts.prepare(wanted)
         self.prefixes.fetch(prepared.tokens)
         room = min(wanted.context or self.assignment.context, self.assignment.context) - len(prepared.tokens)

@@ -86,6 +86,13 @@ def test_the_result_of_a_call_goes_back_and_an_answer_comes(lmx: Role):
     assert (found["message"]["content"], found["finish_reason"]) == ("12", "stop")
 
 
+def test_a_model_that_may_call_nothing_sees_no_tools(lmx: Role):
+    free, bare = chat.answer(lmx.url, tools=TOOLS), chat.answer(lmx.url)
+    none = chat.answer(lmx.url, tools=TOOLS, tool_choice="none")
+    assert none["usage"]["prompt_tokens"] == bare["usage"]["prompt_tokens"] < free["usage"]["prompt_tokens"]
+    assert none["choices"][0]["message"]["content"] == bare["choices"][0]["message"]["content"]
+
+
 FORMAT = "response_format.json_schema.schema"
 ODD: dict[str, Any] = {"properties": {"a": {"not": {}}}}
 
