@@ -20,6 +20,7 @@ Write = Callable[[str], object]
 CLOSERS = {"{": "}", "[": "]"}
 SPECIAL = re.compile(r"""[\\"'\x00-\x1f]""")
 NOT_JSON_SPACE = re.compile(r"[^ \t\n\r]")
+SPACE_OR_COMMENT = re.compile(r"[\s#/]")
 LINE = re.compile(r"[^\n]*")
 BARE_KEY = re.compile(r"""[^\s:=,{}\[\]"']*""")
 HEX = re.compile(r"[0-9a-fA-F]*")
@@ -67,13 +68,18 @@ class NearJson:
         stops = char and char == self.stop[:1] and (yield from self.source.begins(self.stop))
         return "" if stops else char
 
+    def marked(self) -> Waiting[bool]:
+        """Whether the format's own quote comes next."""
+        return bool(self.quote) and (yield from self.source.begins(self.quote))
+
     def gap(self) -> Waiting[str]:
         """Read the white space, and leave out the comments in it."""
         kept = ""
-        while True:
+        while SPACE_OR_COMMENT.match((yield from self.source.peek())):
             kept += NOT_JSON_SPACE.sub(" ", (yield from self.source.spaces()))
             if not (yield from self.comment()):
-                return kept
+                break
+        return kept
 
     def comment(self) -> Waiting[bool]:
         source = self.source
@@ -94,7 +100,7 @@ class NearJson:
         if char and char in CLOSERS:
             self.source.at += 1
             open.append(self.container(char, schema, write))
-        elif (yield from self.source.begins(self.quote)) or (char and char in "\"'"):
+        elif (char and char in "\"'") or (yield from self.marked()):
             yield from self.string(schema, write)
         elif not char or char in ",:}]":
             self.source.at += char == ":"  # it would stand in the way for ever
@@ -154,7 +160,7 @@ class NearJson:
         None when there is none, and when the end cuts it off."""
         parts: list[str] = []
         char = yield from self.next()
-        if (yield from self.source.begins(self.quote)):
+        if (yield from self.marked()):
             yield from self.verbatim(parts.append)
         elif char in "\"'":
             if not (yield from self.characters(parts.append, ":=,}")):
@@ -178,7 +184,7 @@ class NearJson:
         streams = schema.takes("string")
         put: Write = write if streams else parts.append
         put('"')
-        if (yield from self.source.begins(self.quote)):
+        if (yield from self.marked()):
             yield from self.verbatim(put)
         else:
             yield from self.characters(put, ",}]")

@@ -46,9 +46,9 @@ class Parser(Protocol):
 
 def joined(pieces: list[Piece]) -> list[Piece]:
     """`pieces`, with neighbours of a kind made one."""
-    found: list[Piece] = []
-    for piece in pieces:
-        match (found[-1] if found else None), piece:
+    found = pieces[:1]
+    for piece in pieces[1:]:
+        match found[-1], piece:
             case Content(before), Content(text):
                 found[-1] = Content(before + text)
             case Thought(before), Thought(text):

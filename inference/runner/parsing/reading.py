@@ -147,8 +147,7 @@ class Reading:
         if self.thinking:
             yield from self.reason()
         while True:
-            if self.content.fresh and self.family.bare and self.tools:
-                yield from self.try_bare(self.family.bare)
+            yield from self.try_bare()
             marker = yield from self.talk(self.content, opens, closes)
             if not marker:
                 break
@@ -208,9 +207,13 @@ class Reading:
         strand.write(marker)
         return False
 
-    def try_bare(self, read: Callable[["Reading"], Waiting[bool]]) -> Waiting[None]:
-        at = self.source.at
+    def try_bare(self) -> Waiting[None]:
+        """Read calls that stand at the beginning of the content without a marker, if these can."""
+        read = self.family.bare
+        if not read or not self.tools or not self.content.fresh:
+            return
+        start = self.source.at
         self.strict = True
         if not (yield from read(self)):
-            self.source.at = at
+            self.source.at = start
         self.strict = False

@@ -81,7 +81,7 @@ class Source:
             found = pattern.match(self.text, self.at)
             self.at = found.end() if found else self.at
             if self.at < len(self.text) or self.over:
-                return self.text[start : self.at]
+                return self.text[start : self.at] if self.at > start else ""
             yield
 
     def spaces(self) -> Waiting[str]:

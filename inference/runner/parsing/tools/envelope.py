@@ -82,6 +82,8 @@ def said(reading: Reading, *, thought: bool) -> Waiting[str]:
     """Text up to the end of its message."""
     strand = reading.thought if thought else reading.content
     reading.thinking = thought
+    if not thought:
+        yield from reading.try_bare()
     if strand.said and not strand.fresh:
         strand.held = "\n\n"
     ended = yield from reading.talk(strand, *ENDS)

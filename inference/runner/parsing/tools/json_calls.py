@@ -55,7 +55,7 @@ class JsonCall:
             if found is None or not (yield from near.next()):
                 continue
             key = json.loads(found[0])
-            if self.reading.strict and key not in KNOWN and not self.call:
+            if key not in KNOWN and not self.call:
                 return False
             if not (yield from self.member(key)):
                 return False
