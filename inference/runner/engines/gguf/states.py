@@ -92,9 +92,11 @@ class Sequence:
 def cell_bytes(model: Model, token: int) -> int:
     """Bytes that one token takes in memory: what a sequence of nine takes beyond one of one.
 
-    It also computes once before anyone waits for it, with all the weights.
+    It also computes once before anyone waits for it, with all the weights. Raises LibraryError for an encoder.
     """
     context = Context(model, Shape(cells=256, sequences=1, batch=16, chunk=16))
+    if not context.memory:
+        raise LibraryError("the model encodes text and does not continue it, so it cannot generate")
     batch, sizes = Batch(16), []
     for start, count in ((0, 1), (1, 8)):
         batch.clear()
