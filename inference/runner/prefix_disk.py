@@ -160,12 +160,11 @@ class DiskTier:
         self.make_room(size)
         file = private(self.folder) / (name(offer.tokens) + SUFFIX)
         save(file, offer)
-        with self.lock:
-            self.look()  # what there was no room for is gone
-            self.add(Saved(file, offer.tokens, offer.divisible, file.stat().st_size))
         for old in shorter:
             self.forget(old)
             old.file.unlink(missing_ok=True)
+        with self.lock:
+            self.look()
 
     def make_room(self, size: int) -> None:
         """Remove files of any key, those used longest ago first, until `size` more bytes fit."""
@@ -194,17 +193,14 @@ class DiskTier:
 
     def learn(self, file: Path) -> None:
         try:
-            self.add(head(file))
+            saved = head(file)
         except FileNotFoundError:
             pass  # another process was faster
         except (OSError, SafetensorError, Broken) as error:
             self.remove_broken(file, error)
-
-    def add(self, saved: Saved) -> None:
-        if old := self.tree.pop(saved.tokens):
-            del self.saved[old.file.name]
-        self.tree.put(saved.tokens, saved, divisible=saved.divisible)
-        self.saved[saved.file.name] = saved
+        else:
+            self.tree.put(saved.tokens, saved, divisible=saved.divisible)
+            self.saved[file.name] = saved
 
     def forget(self, saved: Saved) -> None:
         with self.lock:
