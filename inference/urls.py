@@ -20,11 +20,19 @@ from inference.api import (
 )
 from inference.api.dialect import answer_error
 from inference.api.docs import Docs, asset
+from inference.schemas import stream
 from opta.api import make_api
 from opta.errors import Refusal
 
 api = make_api(
-    "Opta LMX", answer_error, docs=Docs(), docs_url="/docs", openapi_url="/openapi.json", urls_namespace="lmx"
+    "Opta LMX",
+    answer_error,
+    docs=Docs(),
+    docs_url="/docs",
+    openapi_url="/openapi.json",
+    urls_namespace="lmx",
+    # OpenAPI has no word for a WebSocket.
+    description=f"```\n{stream.__doc__}\n```",
 )
 api.add_router("/v1", chat.router)
 api.add_router("/v1", completions.router)

@@ -45,7 +45,9 @@ def make_api(title: str, dialect: Dialect, **options: Any) -> NinjaAPI:
 def from_validation(errors: list[dict[str, Any]]) -> Refusal:
     """Pydantic's error list as one refusal that names the first field, and every field in its message."""
     fields = [field(*error["loc"]) for error in errors]
-    message = "; ".join(f"{name}: {error['msg']}" for name, error in zip(fields, errors, strict=True))
+    # What our own validators say is put behind pydantic's "Value error, ".
+    said = [error["msg"].removeprefix("Value error, ") for error in errors]
+    message = "; ".join(f"{name}: {text}" for name, text in zip(fields, said, strict=True))
     return Refusal(message, field=fields[0])
 
 

@@ -17,8 +17,10 @@ class Lmx(msgspec.Struct):
     # "chat", "embedding" or "reranker".
     kind: str
     loaded: bool
-    # What it runs on, when it is loaded.
-    engine: str | None
+    # "mlx" or "gguf": what it runs on, else what its weights are for.
+    engine: str
+    # Why it runs on other weights than its own, when it does.
+    fallback: str | None
     # Tokens of prompt and answer together.
     context: int
     size_bytes: int
@@ -56,6 +58,12 @@ async def one(request: HttpRequest, model_id: str) -> HttpResponse:
 
 def card(pool: Pool, model: Model) -> ModelCard:
     runner = next((runner for runner in pool.runners if runner.model.id == model.id), None)
-    engine = runner.ready.result().activity.engine if runner else None
-    about = Lmx(model.kind, runner is not None, engine, model.context, model.size_bytes)
+    about = Lmx(
+        kind=model.kind,
+        loaded=runner is not None,
+        engine=runner.engine if runner else model.engine,
+        fallback=runner.fallback if runner else None,
+        context=model.context,
+        size_bytes=model.size_bytes,
+    )
     return ModelCard(model.id, model.created, about)

@@ -23,6 +23,8 @@ RESERVED = frozenset(
         *("return_tensors", "return_dict", "return_assistant_tokens_mask", "bos_token", "eos_token", "self"),
     )
 )
+# As far as templates and grammars follow a nest; people's schemas have ten levels.
+DEPTH = 64
 NOTHING = {"type": "object", "properties": {}}
 
 
@@ -32,7 +34,15 @@ def carried(value: dict[str, Any]) -> dict[str, Any]:
         msgspec.msgpack.encode(value)
     except (UnicodeEncodeError, OverflowError, RecursionError) as error:
         raise ValueError(f"it cannot be read: {error}") from None
+    if deeper(value, DEPTH):
+        raise ValueError(f"it is nested deeper than {DEPTH} levels")
     return value
+
+
+def deeper(value: object, levels: int) -> bool:
+    """Whether objects and lists are nested beyond so many levels."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or deeper(one, levels - 1) for one in inside)
 
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(carried)]

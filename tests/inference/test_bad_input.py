@@ -14,6 +14,10 @@ USER = {"role": "user", "content": "hello"}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 NAMED = {"type": "function", "function": {"name": "listen"}}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+DEEP: dict[str, Any] = {}
+for _ in range(70):
+    DEEP = {"properties": DEEP}
+DEEP_TOOL = {"type": "function", "function": {"name": "look", "parameters": DEEP}}
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "empty prompt": ({"messages": [{"role": "user", "content": ""}]}, 400, "messages.0.content"),
     "blank prompt": ({"messages": [USER, {"role": "user", "content": " \n"}]}, 400, "messages.1.content"),
@@ -58,6 +62,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
         "chat_template_kwargs",
     ),
     "a call by the user": ({"messages": [{**USER, "tool_calls": [CALL]}]}, 400, "messages.0.tool_calls"),
+    "an endless schema": ({"tools": [DEEP_TOOL]}, 400, "tools.0.function.parameters"),
     "audio": ({"modalities": ["text", "audio"]}, 400, "modalities.1"),
     "a padded stream": (
         {"stream": True, "stream_options": {"include_obfuscation": True}},

@@ -19,10 +19,10 @@ def test_a_model_is_found_by_an_id_with_slashes(start_lmx: Callable[..., Role], 
     assert client.models.retrieve("org/tiny").id == "org/tiny"
     for path in ("org/tiny", "org%2Ftiny", "auto"):
         found = httpx.get(f"{lmx.url}/v1/models/{path}").json()
-        assert (found["id"], found["lmx"]["loaded"], found["lmx"]["engine"]) == ("org/tiny", False, None)
+        assert (found["id"], found["lmx"]["loaded"], found["lmx"]["kind"]) == ("org/tiny", False, "chat")
     chat.text(lmx.url)
     found = httpx.get(f"{lmx.url}/v1/models/org/tiny").json()
-    assert (found["lmx"]["loaded"], found["lmx"]["engine"], found["lmx"]["kind"]) == (True, "mlx", "chat")
+    assert (found["lmx"]["loaded"], found["lmx"]["engine"], found["lmx"]["fallback"]) == (True, "mlx", None)
 
 
 def test_a_model_that_is_not_there_is_a_404(lmx: Role):

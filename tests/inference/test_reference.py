@@ -61,10 +61,15 @@ def test_the_documentation_needs_no_other_server(lmx: Role):
 
 
 def test_the_schema_names_what_comes_in_and_what_goes_out(lmx: Role):
-    paths = httpx.get(f"{lmx.url}/openapi.json").json()["paths"]
+    described = httpx.get(f"{lmx.url}/openapi.json").json()
+    assert "/v1/chat/stream" in described["info"]["description"]
+    paths = described["paths"]
     chat_path = paths["/v1/chat/completions"]["post"]
     assert set(chat_path["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     assert {"/v1/models", "/healthz", "/readyz", "/admin/status"} < set(paths)
+    assert {"400", "404", "429", "503"} < set(chat_path["responses"])
+    fields = described["components"]["schemas"]["ChatRequest"]["properties"]
+    assert "Accepted without effect" in fields["service_tier"]["description"]
 
 
 def test_no_two_parts_of_requests_share_a_name():
