@@ -206,7 +206,7 @@ def of(call: Call, name: str | None, id: str | None) -> bool:
 
 
 class OllamaChat(OllamaAsked):
-    """No messages at all loads the model."""
+    """No messages at all loads the model; a last one of the assistant's is continued."""
 
     messages: list[OllamaMessage] = []
     tools: list[FunctionTool] | None = Field(None, max_length=512)
@@ -219,8 +219,12 @@ class OllamaChat(OllamaAsked):
 
     @property
     def prompt(self) -> Chat | None:
+        if not self.messages:
+            return None
         tools = [tool.function.tool for tool in self.tools or ()]
-        return Chat(conversation(self.messages), tools, variables(self.think)) if self.messages else None
+        last = self.messages[-1]
+        begun = last.role == "assistant" and bool(last.content) and not last.tool_calls
+        return Chat(conversation(self.messages), tools, variables(self.think), resume=begun)
 
 
 class OllamaGenerate(OllamaAsked):

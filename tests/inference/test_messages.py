@@ -12,9 +12,10 @@ import pytest
 from inference.api.answers import Choice
 from inference.api.dialect import encode
 from inference.api.messages import Reply, failed
-from inference.errors import RunnerDied
+from inference.errors import RunnerDied, told
 from inference.request import Ended, Event, Finish, Reasoning, Text, ToolCall
 from inference.schemas.messages import CountRequest
+from opta.errors import Refusal
 from tests.inference import chat
 from tests.processes import Role
 
@@ -283,3 +284,13 @@ def test_every_failure_below_the_path_is_in_their_words(client: anthropic.Anthro
         assert response.status_code == status
         assert response.json()["type"] == "error"
         assert response.json()["error"]["type"] == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, "authentication_error"), (409, "invalid_request_error"), (429, "rate_limit_error"),
+     (500, "api_error"), (503, "api_error")],
+)  # fmt: skip
+def test_every_status_has_a_type_of_theirs(status: int, kind: str):
+    found = told("/v1/messages/count_tokens", Refusal("It is so.", status=status, field="model"))
+    assert found["error"] == {"type": kind, "message": "model: It is so."}

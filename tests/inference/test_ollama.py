@@ -71,16 +71,24 @@ def test_it_generates_with_the_models_template_or_raw(client: ollama.Client, lmx
     assert brief.prompt_eval_count > found.prompt_eval_count
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_without_a_prompt_the_model_is_loaded(start_lmx: Callable[..., Role], stream: bool):
+def test_without_a_prompt_the_model_is_loaded(start_lmx: Callable[..., Role]):
     lmx = start_lmx()
-    path, fields = ("chat", {"messages": []}) if stream else ("generate", {})
-    found = post(lmx, path, stream=stream, **fields).json()
-    assert (found["done"], found["done_reason"]) == (True, "load")
     with ollama.Client(host=lmx.url) as client:
+        assert list(client.ps().models) == []
+        for path, fields in (("chat", {"messages": []}), ("generate", {"stream": False})):
+            found = post(lmx, path, **fields).json()
+            assert (found["done"], found["done_reason"]) == (True, "load")
         (running,) = client.ps().models
     assert (running.model, running.context_length) == ("opta-tiny", 8192)
     assert running.size > 9_000_000
+
+
+def test_an_answer_that_was_begun_goes_on(client: ollama.Client):
+    whole = client.chat("opta-tiny", chat.HELLO, options=OPTIONS).message.content
+    begun = whole[: whole.index(" ", 20)]
+    turns = [*chat.HELLO, {"role": "assistant", "content": begun}]
+    found = client.chat("opta-tiny", turns, options=OPTIONS).message.content
+    assert (begun + found).startswith(whole)
 
 
 def test_options_are_those_of_the_answer(client: ollama.Client):
@@ -237,6 +245,19 @@ def test_what_is_wrong_is_refused_by_its_name(lmx: Role, case: str):
     assert response.status_code == status, response.text
     assert response.json().keys() == {"error"}
     assert named in response.json()["error"]
+
+
+def test_every_failure_below_the_path_is_in_their_words(lmx: Role):
+    url = f"{lmx.url}/api/chat"
+    refused = [
+        (httpx.get(url), 405),
+        (httpx.post(url, json={}, headers={"Host": "evil.example"}), 403),
+        (httpx.post(url, content=b"not json"), 400),
+        (httpx.post(url, content=b" " * (11 << 20), timeout=60), 413),
+    ]
+    for response, status in refused:
+        assert response.status_code == status
+        assert response.json().keys() == {"error"}
 
 
 def test_their_client_raises_what_is_refused(client: ollama.Client):
