@@ -160,11 +160,9 @@ class Reply:
             case Finish():
                 yield self.say(**self.figures(choice.reason, event))
 
-    def say(
-        self, text: str = "", thinking: str = "", calls: list[Call] | None = None, **more: Any
-    ) -> wire.Line:
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        return self.line(text, thinking, calls or [], model=self.model, created_at=now, **more)
+    def say(self, text: str = "", thinking: str = "", calls: Sequence[Call] = (), **more: Any) -> wire.Line:
+        now = moment(datetime.now(UTC))
+        return self.line(text, thinking, calls, model=self.model, created_at=now, **more)
 
     def figures(self, reason: str | None, finish: Finish) -> dict[str, Any]:
         now = time.perf_counter_ns()

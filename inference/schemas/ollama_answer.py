@@ -23,9 +23,9 @@ class ToolCall(msgspec.Struct):
     function: Function
 
 
-class Message(msgspec.Struct, omit_defaults=True):
+class Message(msgspec.Struct):
     content: str
-    role: str = msgspec.field(default_factory=lambda: "assistant")
+    role: str = "assistant"
     thinking: str | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
 
