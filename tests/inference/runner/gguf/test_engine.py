@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from inference.errors import RunnerRefused
 from inference.request import Assignment, Sampling
 from inference.runner.engines import mlx
+from inference.runner.engines.gguf import library
 from inference.runner.engines.gguf.engine import LIVE, GgufEngine
 from tests.inference.runner.gguf.conftest import Loaded
 from tests.inference.runner.gguf.running import GREEDY, drain, ids, job, prompt, run, said
@@ -203,3 +204,10 @@ def test_a_chat_model_embeds_nothing_and_ranks_nothing(engine: GgufEngine):
         engine.embed([[1, 2]])
     with pytest.raises(RunnerRefused, match="not for ranking"):
         engine.rank("a", ["b"])
+
+
+def test_a_file_that_cannot_be_loaded_says_why(gguf_models: Path, tmp_path: Path):
+    whole = (gguf_models / "tiny-gguf" / "tiny-F16.gguf").read_bytes()
+    (tmp_path / "half.gguf").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(library.LibraryError, match="not within the file bounds"):
+        library.Model(str(tmp_path / "half.gguf"))
