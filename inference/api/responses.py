@@ -17,7 +17,8 @@ from inference.api.docs import responses
 from inference.api.front import pool_of, store_of
 from inference.api.store import Store
 from inference.request import Call, Ended, Event, Finish, Generate, Message, Reason, Reasoning, Text, ToolCall
-from inference.schemas.responses import (
+from inference.schemas.responses import ResponsesRequest
+from inference.schemas.responses_answer import (
     Deleted,
     Incomplete,
     InputDetails,
@@ -32,7 +33,6 @@ from inference.schemas.responses import (
     Response,
     ResponseError,
     ResponseEvent,
-    ResponsesRequest,
     ResponsesUsage,
     Status,
 )

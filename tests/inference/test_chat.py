@@ -151,3 +151,15 @@ def test_a_running_answer_goes_on_while_a_long_prompt_joins(lmx: Role):
         meanwhile = sum(1 for _ in iter(lambda: joining.done() or next(chunks), True))
         assert joining.result()["usage"]["prompt_tokens"] > 3000
     assert meanwhile > 10
+
+
+def test_a_long_prompt_is_told_of_while_it_is_read(lmx: Role):
+    wanted = chat.body(stream=True, messages=[{"role": "user", "content": "word " * 1500}], max_tokens=1)
+    with httpx.stream("POST", f"{lmx.url}/v1/chat/completions", json=wanted, timeout=120) as response:
+        lines = [line for line in response.iter_lines() if line]
+    told = [line for line in lines if line.startswith(": reading ")]
+    reading = [tuple(map(int, line.split()[-1].split("/"))) for line in told]
+    assert len(reading) > 1
+    assert reading == sorted(reading)
+    assert {total for _, total in reading} == {reading[-1][1]}
+    assert lines[-1] == "data: [DONE]"
