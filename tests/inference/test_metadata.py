@@ -12,7 +12,7 @@ from tests.inference.gguf import write_tiny
 
 
 def test_a_folder_and_a_gguf_of_one_model_say_the_same(models: Path, tmp_path: Path):
-    write_tiny(tmp_path / "tiny.gguf")
+    write_tiny(tmp_path / "tiny.gguf", models / "opta-tiny")
     folder = about(Catalog(models).find("opta-tiny"))
     file = about(Catalog(tmp_path).find("tiny"))
     assert (folder.format, file.format) == ("safetensors", "gguf")
