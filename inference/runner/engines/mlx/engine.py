@@ -19,7 +19,7 @@ from inference.errors import RunnerRefused
 from inference.request import Activity, Assignment
 from inference.runner.engine import Job, Step, Token
 from inference.runner.engines.mlx import weights
-from inference.runner.engines.mlx.batch import ROWS, batch
+from inference.runner.engines.mlx.batch import READING, ROWS, batch
 from inference.runner.engines.mlx.caches import Apart, LayerCaches, MlxState, always_divisible, mergeable
 from inference.runner.engines.mlx.sampling import Choice, Report
 from inference.runner.engines.mlx.weights import Weights
@@ -122,12 +122,16 @@ class MlxEngine:
         """
         if not self.divisible:
             return
-        decoding = [(uid, one) for uid, one in self.sequences.items() if one.decoding and not one.kept]
-        lengths = {uid: common(one.prompt, prompt) for uid, one in decoding}
-        uid = max(lengths, key=lengths.__getitem__, default=None)
-        if uid is not None and (lengths[uid] >= SHARED or lengths[uid] == len(prompt)):
-            self.keep(uid)
-            self.sequences[uid].kept = True
+        # By what each could give that was not kept when it came.
+        gains = {
+            uid: common(one.prompt, prompt) - one.cached_tokens
+            for uid, one in self.sequences.items()
+            if one.decoding and not one.kept
+        }
+        best = max(gains, key=gains.__getitem__, default=None)
+        if best is not None and (gains[best] >= SHARED or self.sequences[best].job.id == job.after):
+            self.keep(best)
+            self.sequences[best].kept = True
 
     def remove(self, id: int) -> None:
         """Forget a job that nobody waits for, if it is there; what it has read is kept for the next."""
@@ -148,7 +152,9 @@ class MlxEngine:
         return Step([self.settle(answer) for answer in answers], progress)
 
     def lefts(self) -> list[int]:
-        return [one.left for one in self.sequences.values() if not one.decoding and one.left > 1]
+        """What is left of the prompts that are read now, but for their last tokens."""
+        reading = [one for one in self.sequences.values() if not one.decoding][:READING]
+        return [one.left - 1 for one in reading if one.left > 1]
 
     def advance(self, prompt: Any) -> tuple[int, int, int]:
         """How far a prompt is read; what cannot be cut back later is kept at the end of each segment."""
@@ -209,7 +215,7 @@ def share_of(budget: int, lefts: list[int]) -> int:
         if left > share:
             return max(share, min(budget, 1))
         budget -= left
-    return budget
+    return max(lefts, default=0)
 
 
 def common(left: NDArray[np.uint32], right: NDArray[np.uint32]) -> int:

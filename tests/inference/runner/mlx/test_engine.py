@@ -176,10 +176,36 @@ def test_a_budget_of_none_lets_only_those_go_on_who_decode(engines: Engines):
     engine.admit(job(1, prompt(1, 20), 50))
     while not engine.step(100).tokens:
         pass
-    engine.admit(job(2, prompt(2, 100)))
+    tokens = {2: prompt(2, 100), 3: prompt(3, 100)}
+    for number, asked in tokens.items():
+        engine.admit(job(number, asked))
     step = engine.step(0)
     assert [token.id for token in step.tokens] == [1]
-    assert step.progress == [(2, 0, 100)]
+    assert step.progress == [(2, 0, 100), (3, 0, 100)]
+    engine.remove(1)
+    alone = engines(cache_bytes=0)
+    found = {id: [token.token for token in told] for id, told in finish(engine).items()}
+    assert found == {number: answer(alone, job(number, asked))[number] for number, asked in tokens.items()}
+
+
+def test_who_waits_for_a_place_takes_nothing_from_the_budget_of_those_who_read(engines: Engines):
+    engine = engines()
+    for number in range(30):
+        engine.admit(job(number, prompt(number, 100)))
+    assert sum(done for _, done, _ in engine.step(64).progress) == 64
+
+
+def test_what_decodes_lends_its_prompt_to_one_that_begins_alike(engines: Engines):
+    engine = engines()
+    system = prompt(1, 300)
+    engine.admit(job(1, system + prompt(2, 10), 60))
+    while not engine.step(512).tokens:
+        pass
+    other = job(2, system + prompt(3, 10))
+    engine.admit(other)
+    found = finish(engine)[2]
+    assert found[0].cached_tokens == 300
+    assert [token.token for token in found] == answer(engines(cache_bytes=0), other)[2]
 
 
 def test_progress_tells_how_much_of_a_prompt_is_read_and_ends_with_all_of_it(engines: Engines):
@@ -330,7 +356,9 @@ def test_segments_end_at_checkpoints_and_before_the_last_token():
         (100, [10, 20, 500, 500], 35),
         (5, [9] * 8, 1),
         (0, [9], 0),
-        (9, [], 9),
+        (9, [], 0),
+        (100, [60], 60),
+        (100, [20, 70], 70),
     ],
 )
 def test_what_short_prompts_leave_of_a_budget_is_for_the_long_ones(budget: int, lefts: list[int], share: int):
