@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from inference.runner.parsing.schema import ANY, Schema
 from inference.runner.parsing.source import Source, Waiting, markers
-from inference.runner.parsing.values import escaped, kind, literal, quoted
+from inference.runner.parsing.values import escaped, kind, literal, quoted, unquoted
 
 Write = Callable[[str], object]
 
@@ -132,14 +132,12 @@ class NearJson:
             lead += colon
         container.write(lead)
         container.members += 1
-        place = (
-            container.schema.member(json.loads(key)) if container.closer == "}" else container.schema.item()
-        )
+        place = container.schema.member(unquoted(key)) if container.closer == "}" else container.schema.item()
         return place, container.write
 
     def close(self, open: list[Container], char: str, lead: str) -> None:
         container = open[-1]
-        if char in [other.closer for other in open] or not char:
+        if char in ("", container.closer) or any(char == other.closer for other in open):
             self.source.at += char == container.closer
             open.pop()
             container.write((lead if char else "") + container.closer)
@@ -191,7 +189,7 @@ class NearJson:
         put('"')
         if not streams:
             text = "".join(parts)
-            write(meant(json.loads(text), schema) or text)
+            write(meant(unquoted(text), schema) or text)
 
     def verbatim(self, write: Write) -> Waiting[None]:
         """A string between two `quote`, in which nothing is an escape."""
@@ -302,7 +300,7 @@ def whole(text: str, schema: Schema) -> str | None:
     """The JSON text of the container that is all of `text`; held to `schema` if that says what it is."""
     try:
         return text if json.loads(text) is not None and not schema.types else repaired(text, schema)
-    except ValueError:
+    except (ValueError, RecursionError):
         source = Source(text, over=True)
         found = complete(NearJson(source).collected(schema))
         return found if schema.types and source.at == len(text) else None

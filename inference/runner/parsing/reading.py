@@ -11,6 +11,7 @@ from inference.runner.parsing.schema import Schema
 from inference.runner.parsing.source import Source, Waiting, markers
 
 NAME = re.compile(r"[\w.:/@-]{1,128}")
+ID = re.compile(r"[!-~]{1,128}")
 
 
 class Written(NamedTuple):
@@ -133,7 +134,7 @@ class Reading:
         if not self.content.said:
             self.content.trims = " \t\r\n"
         self.content.fresh = True
-        id = None if id in self.ids else id
+        id = id if id and ID.fullmatch(id) and id not in self.ids else None
         self.ids |= {id} if id else set()
         self.out.append(CallBegins(self.calls, name, id))
         self.calls += 1

@@ -9,7 +9,7 @@ TYPES = {
 }  # fmt: skip
 # How many $ref in a row, and how many anyOf inside one another, are followed.
 REFERENCES = 8
-DEPTH = 4
+DEPTH = 2
 
 
 class Schema:
@@ -23,10 +23,10 @@ class Schema:
         """`node`, or what its $ref names in the same schema."""
         for _ in range(REFERENCES):
             reference = node.get("$ref") if isinstance(node, dict) else None
-            if not isinstance(reference, str) or not reference.startswith("#/"):
+            if not isinstance(reference, str) or not reference.startswith("#"):
                 break
             node = self.root
-            for name in reference[2:].split("/"):
+            for name in reference.split("/")[1:]:
                 key = name.replace("~1", "/").replace("~0", "~")
                 node = node.get(key) if isinstance(node, dict) else None
         return node if isinstance(node, dict) else {}

@@ -11,7 +11,8 @@ LITERALS = {
 NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 # Numbers of Python and JavaScript: +1, .5, 5., 1_000, 0x1F.
 LOOSE = re.compile(r"([+-]?)(0|[1-9]\d*(?:_\d+)*)?(?:\.(\d*))?((?:[eE][+-]?\d+)?)", re.ASCII)
-HEXADECIMAL = re.compile(r"([+-]?)0[xX]([0-9a-fA-F]+)")
+SURROGATE = re.compile("[\ud800-\udfff]")
+HEXADECIMAL = re.compile(r"([+-]?)0[xX]([0-9a-fA-F]{1,32})")
 
 
 def literal(word: str) -> str | None:
@@ -41,6 +42,11 @@ def integral(number: str) -> bool:
         return True
     value = float(number)
     return value == value // 1 and abs(value) < 2**53
+
+
+def unquoted(text: str) -> str:
+    """The string that a JSON string means; half of a surrogate pair, which is no character, is replaced."""
+    return SURROGATE.sub("\ufffd", json.loads(text))
 
 
 def quoted(text: str) -> str:

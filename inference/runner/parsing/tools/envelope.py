@@ -84,10 +84,12 @@ def said(reading: Reading, *, thought: bool) -> Waiting[str]:
     reading.thinking = thought
     if not thought:
         yield from reading.try_bare()
-    if strand.said and not strand.fresh:
-        strand.held = "\n\n"
+    joint = "\n\n" if strand.said and not strand.fresh else ""
+    strand.held = joint
     ended = yield from reading.talk(strand, *ENDS)
-    reading.thinking = False
-    if thought:
+    if thought and not reading.thinking:  # a call came of it
+        ended = yield from reading.talk(reading.content, *ENDS)
+    if thought or strand.held == joint:
         strand.held = ""
+    reading.thinking = False
     return ended

@@ -7,12 +7,12 @@ Command R                 <|START_ACTION|>[{"tool_name": …, "parameters": …}
 Llama 3                   {"name": …, "parameters": …}, with or without <|python_tag|> before
 """
 
-import json
 from collections.abc import Callable
 
 from inference.runner.parsing.near_json import NearJson, repaired
 from inference.runner.parsing.reading import Call, Reading
 from inference.runner.parsing.source import Source, Waiting
+from inference.runner.parsing.values import unquoted
 
 NAMES = ("name", "function", "tool_name", "tool")
 ARGUMENTS = ("arguments", "parameters", "args")
@@ -54,7 +54,7 @@ class JsonCall:
             found = yield from near.key()
             if found is None or not (yield from near.next()):
                 continue
-            key = json.loads(found[0])
+            key = unquoted(found[0])
             if key not in KNOWN and not self.call:
                 return False
             if not (yield from self.member(key)):
@@ -88,8 +88,7 @@ class JsonCall:
 
 
 def text(value: str) -> str | None:
-    found = json.loads(value)
-    return found if isinstance(found, str) else None
+    return unquoted(value) if value.startswith('"') else None
 
 
 def arguments(value: str | None, call: Call) -> str:

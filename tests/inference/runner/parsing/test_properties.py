@@ -85,3 +85,19 @@ def test_json_that_a_schema_holds_for_is_itself(value):
 def test_whatever_is_repaired_is_json(text):
     json.loads(repaired(text))
     json.loads(repaired(text, Schema(TOOLS[2].parameters)))
+
+
+def test_no_depth_is_too_deep():
+    deep = "[" * 5000
+    for text in ('{"name": ' + deep, '{"name": "save", "arguments": {"any": ' + deep,
+                 '{"name": "save", "arguments": {"meta": "' + deep + '"'):  # fmt: skip
+        case = Case("deep", HANDS[0].template, "<tool_call>" + text, [])
+        pieces = said(case, [case.text])
+        assert "".join(getattr(piece, "text", "") for piece in pieces).count("[") == 5000
+
+
+def test_a_schema_that_names_itself_ends():
+    schema = Schema(
+        {"$ref": "#", "anyOf": [{"$ref": "#"}] * 9, "properties": {"a": {"$ref": "#/properties/a"}}}
+    )
+    assert repaired('{"a": {"a": 1}}', schema) == '{"a": {"a": 1}}'

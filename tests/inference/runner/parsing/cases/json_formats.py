@@ -153,6 +153,12 @@ CASES = [
          [Made("weather", '{"city": "Os"}')]),
     Case("no tools offered", HERMES, weather('{"city": "Oslo"}'), [Content(weather('{"city": "Oslo"}'))],
          tools=[]),
+    Case("half a surrogate pair", HERMES,
+         call('{"id": "\\ud800", "name": "save", "arguments": '
+              '{"meta": "{\\"a\\": \\"\\ud800\\"}", "\\ud800": 1}}'),
+         [Made("save", '{"meta": {"a": "\ufffd"}, "\\ud800": 1}')]),
+    Case("a number that is none", HERMES, weather('{"days": "1e999", "city": 1e999}'),
+         [Made("weather", '{"days": "1e999", "city": "1e999"}')]),
     Case("granite without a list", GRANITE,
          '<|tool_call|>{"name": "weather", "arguments": {"city": "Oslo"}}', [OSLO]),
     Case("granite's marker in words", GRANITE,

@@ -114,5 +114,11 @@ CASES = [
          [Content("<think>a</think> <tool_call>")]),
     Case("muse", MUSE, " to=self<|message|>a<|eom|><|start|>assistant to=user<|message|>b",
          [Thought("a"), Content("b")]),
+    Case("muse, a call among thoughts", MUSE,
+         ' to=self<|message|>a<atem:function_calls><atem:invoke name="now"></atem:invoke>'
+         "</atem:function_calls>b<|eom|>"
+         "<|start|>assistant to=user<|message|>c", [Thought("a"), Made("now", "{}"), Content("b\n\nc")]),
+    Case("muse with nothing to say", MUSE, " to=user<|message|>a<|eom|><|start|>assistant to=user<|message|>",
+         [Content("a")]),
     Case("muse without a recipient", MUSE, "<|message|>b<|eot|>", [Content("b")]),
 ]  # fmt: skip
