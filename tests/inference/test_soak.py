@@ -23,7 +23,7 @@ WHOLE, PART = 300.0, 10.0
 # What memory may be in the end, as a multiple of what it was after warming up.
 GROWTH = 1.05
 WORDS, LONGEST = ("the", "of", "and", "server", "token"), 600
-ENGINES = {"mlx": "models", "gguf": "gguf_models"}
+ENGINES = {"mlx": "models"}
 
 
 class Client:
