@@ -19,6 +19,8 @@ PARAMETERS = "general.parameter_count"
 LARGEST = 64 << 20
 # Longer texts and lists are passed over, but for chat templates, which are texts of this size at most.
 LONGEST_TEXT, LONGEST_LIST = 1 << 20, 4096
+# The most that a tensor has.
+DIMENSIONS = 4
 
 Header = dict[str, Any]
 
@@ -62,7 +64,9 @@ class Reader:
     def size(self) -> int:
         """How many weights the next tensor has: name, dimensions, type, offset."""
         self.text()
-        size: int = math.prod([self.number("Q") for _ in range(self.number("I"))])
+        if (dimensions := self.number("I")) > DIMENSIONS:
+            raise ValueError(f"it has a tensor of {dimensions} dimensions, and {DIMENSIONS} are the most")
+        size: int = math.prod([self.number("Q") for _ in range(dimensions)])
         self.skip(4 + 8)
         return size
 

@@ -12,6 +12,7 @@ from inference.request import Activity, Assignment
 from inference.runner.engine import Job, Step
 from inference.runner.engines.gguf.library import Batch, Context, LibraryError, Model, Shape
 from inference.runner.engines.gguf.states import Sequence
+from inference.runner.engines.gguf.threads import cores
 from inference.runner.engines.gguf.tokenizer import GgufTokenizer
 from inference.runner.prefix_cache import PrefixCache
 
@@ -32,6 +33,7 @@ class Embedder:
         self.limit = assignment.context
         size = max(BATCH, assignment.context)
         self.context = Context(model, Shape(size, TOGETHER, size, size, pooled=True))
+        self.context.use_threads(cores(), cores())
         self.batch = Batch(size)
         pooling = C.llama_pooling_type(self.context.pointer)
         if pooling in (C.LLAMA_POOLING_TYPE_NONE, C.LLAMA_POOLING_TYPE_UNSPECIFIED):

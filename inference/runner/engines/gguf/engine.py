@@ -17,6 +17,7 @@ from inference.runner.engine import Job, Step, Token
 from inference.runner.engines.gguf.library import Batch, Context, Model, Shape
 from inference.runner.engines.gguf.sampling import Sampler
 from inference.runner.engines.gguf.states import Memory, Sequence, cell_bytes
+from inference.runner.engines.gguf.threads import quickest
 from inference.runner.prefix_cache import Arrays, PrefixCache
 from inference.runner.prefix_disk import tier
 from inference.runner.tokenizer import Tokenizer
@@ -70,6 +71,7 @@ class GgufEngine:
         spare = min(assignment.cache_bytes // each, SPARE * assignment.context)
         shape = Shape(assignment.context + spare, self.live + kept, BATCH, CHUNK)
         self.context = Context(model, shape)
+        self.context.use_threads(*quickest(self.context, min(tokenizer.ends, default=0)))
         self.memory = Memory(self.context, each)
         self.batch = Batch(BATCH)
         self.prefixes: PrefixCache[Sequence] = PrefixCache(

@@ -11,7 +11,6 @@ from functools import cache
 
 import llama_cpp as C
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 # What llama_decode returns for a batch that finds no cells; the memory is then as it was before.
@@ -157,7 +156,6 @@ class Context:
         params.n_ctx, params.n_seq_max = shape.cells, shape.sequences
         params.n_batch, params.n_ubatch = shape.batch, shape.chunk
         params.n_outputs_max = 0 if shape.pooled else shape.sequences
-        params.n_threads = params.n_threads_batch = threads()
         # Sequences share cells, so that a prefix is forked for nothing.
         params.kv_unified = params.swa_full = True
         params.embeddings = shape.pooled
@@ -172,6 +170,10 @@ class Context:
 
     def close(self) -> None:
         C.llama_free(self.pointer)
+
+    def use_threads(self, one: int, many: int) -> None:
+        """For a batch of one token, and for larger ones."""
+        C.llama_set_n_threads(self.pointer, one, many)
 
     def decode(self, batch: Batch) -> bool:
         """Compute; False when there are no cells for the batch, and nothing was done."""
@@ -220,10 +222,3 @@ class Context:
 def pointer(array: NDArray[np.generic], to: type) -> "ctypes._Pointer[ctypes._CData]":
     found: ctypes._Pointer[ctypes._CData] = array.ctypes.data_as(ctypes.POINTER(to))
     return found
-
-
-def threads() -> int:
-    """One per core that this process may use: hyperthreads only take turns at the same multipliers."""
-    allowed = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else None
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    return min(cores, allowed or cores)

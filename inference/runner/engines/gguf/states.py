@@ -92,7 +92,7 @@ class Sequence:
 def cell_bytes(model: Model, token: int) -> int:
     """Bytes that one token takes in memory: what a sequence of nine takes beyond one of one.
 
-    It also computes once before anyone waits for it, with all the weights. Raises LibraryError for an encoder.
+    It also computes once before anyone waits for it, with all the weights. Raises LibraryError for encoders.
     """
     context = Context(model, Shape(cells=256, sequences=1, batch=16, chunk=16))
     if not context.memory:

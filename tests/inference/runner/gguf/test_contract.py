@@ -47,6 +47,7 @@ FUNCTIONS = {
     "llama_state_seq_get_data": ((handle, bytes_, size, i32), size),
     "llama_state_seq_get_size": ((handle, i32), size),
     "llama_state_seq_set_data": ((handle, bytes_, size, i32), size),
+    "llama_set_n_threads": ((handle, i32, i32), None),
     "llama_supports_gpu_offload": ((), flag),
     "llama_token_to_piece": ((handle, i32, text, i32, i32, flag), i32),
     "llama_tokenize": ((handle, text, i32, ids, i32, flag, flag), i32),
@@ -70,7 +71,7 @@ FIELDS = {
     "llama_model_params": {"n_gpu_layers": i32},
     "llama_context_params": {
         "n_ctx": u32, "n_seq_max": u32, "n_batch": u32, "n_ubatch": u32, "n_outputs_max": u32,
-        "n_threads": i32, "n_threads_batch": i32,
+        
         "kv_unified": flag, "swa_full": flag, "embeddings": flag, "no_perf": flag,
     },
 }  # fmt: skip
