@@ -170,9 +170,7 @@ class NearJson:
                 return None
         key = f'"{"".join(parts)}"'
         before = yield from self.gap()
-        yield from (
-            self.source.skip(":") if not (yield from self.source.begins("=")) else self.source.skip("=")
-        )
+        self.source.at += (yield from self.next()) in (":", "=")
         after = yield from self.gap()
         return key, f"{key}{before}:{after}"
 

@@ -139,7 +139,7 @@ class Reading:
         self.out.append(CallBegins(self.calls, name, id))
         self.calls += 1
         parameters = self.tools[name].parameters if name in self.tools else {}
-        return Call(self.calls - 1, Schema({"type": "object", **parameters}), self.out)
+        return Call(self.calls - 1, Schema({**parameters, "type": "object"}), self.out)
 
     def plain(self) -> Waiting[None]:
         """An answer of content, with reasoning and calls in it."""

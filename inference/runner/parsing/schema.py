@@ -23,7 +23,7 @@ class Schema:
         """`node`, or what its $ref names in the same schema."""
         for _ in range(REFERENCES):
             reference = node.get("$ref") if isinstance(node, dict) else None
-            if not isinstance(reference, str) or not reference.startswith("#"):
+            if not isinstance(reference, str) or not (reference + "/").startswith("#/"):
                 break
             node = self.root
             for name in reference.split("/")[1:]:
