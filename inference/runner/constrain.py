@@ -14,7 +14,8 @@ from inference.runner.engine import Constraint
 from inference.runner.grammar import Grammar, Thought, bound, grammar, thought
 from inference.runner.tokenizer import Tokenizer
 
-COMPILED = 64
+# Grammars kept; the largest take some 10 MB each.
+COMPILED = 16
 
 Mask = NDArray[np.uint32]
 
@@ -46,10 +47,10 @@ def matcher(asked: Grammar, guide: LLTokenizer) -> LLMatcher:
     """Raises RunnerRefused, naming the field of the schema that llguidance cannot compile."""
     found = compiled(guide, asked.lark)
     if found.is_error():
-        for field, one in asked.schemas:
+        for field, one in asked.schemas.items():
             if error := LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(one), guide):
                 raise schema.explained(error, field)
-        raise schema.explained(found.get_error(), asked.schemas[0][0])
+        raise schema.explained(found.get_error(), next(iter(asked.schemas)))
     return found.deep_copy()
 
 

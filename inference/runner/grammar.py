@@ -14,7 +14,7 @@ from inference.request import AnyJson, Chat, Function, Generate, JsonSchema, Too
 from inference.runner.parsing.reading import Family, Written
 from inference.runner.parsing.reasoning import begun, markers
 from inference.runner.parsing.tools.families import family, written
-from inference.runner.schema import Node, enforceable
+from inference.runner.schema import Node, Room, enforceable
 from inference.runner.tokenizer import Tokenizer
 
 FORMAT_FIELD = "response_format.json_schema.schema"
@@ -51,8 +51,8 @@ class Thought(NamedTuple):
 
 class Grammar(NamedTuple):
     lark: str
-    # Each schema in it, and the field it came by.
-    schemas: list[tuple[str, Node]]
+    # Each schema in it, by the field it came by.
+    schemas: dict[str, Node]
 
 
 def thought(template: str | None, prompt: str) -> Thought | None:
@@ -92,7 +92,10 @@ class Lark:
         self.guide: Any = tokenizer.guide()
         self.ends = tokenizer.ends
         self.rules: list[str] = []
-        self.schemas: list[tuple[str, Node]] = []
+        self.schemas: dict[str, Node] = {}
+        self.room = Room()
+        # The rule of each schema, by its field.
+        self.made: dict[str, str] = {}
 
     def rule(self, body: str) -> str:
         """A new rule's name."""
@@ -123,9 +126,10 @@ class Lark:
         return " ".join((name, *rest))
 
     def json(self, schema: Node, field: str) -> str:
-        held = enforceable(schema, field)
-        self.schemas.append((field, held))
-        return self.rule(f"%json {json.dumps(held, ensure_ascii=False)}")
+        if field not in self.made:
+            held = self.schemas[field] = enforceable(schema, field, self.room)
+            self.made[field] = self.rule(f"%json {json.dumps(held, ensure_ascii=False)}")
+        return self.made[field]
 
     def thought(self, thought: Thought) -> str:
         """Reasoning before the answer, which a model need not begin."""

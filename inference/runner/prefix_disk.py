@@ -49,6 +49,10 @@ class Broken(ValueError):
     """A file that is no entry, or not whole."""
 
 
+# The last two are of arrays whose type numpy does not know.
+UNUSABLE = (OSError, SafetensorError, Broken, TypeError, AttributeError)
+
+
 @dataclass(frozen=True, eq=False)
 class Saved:
     """An entry on disk."""
@@ -111,12 +115,13 @@ class DiskTier:
         """The arrays of an entry; None when it is gone, or was not whole, and is gone now."""
         try:
             arrays = load(saved.file)
-            os.utime(saved.file)
         except FileNotFoundError:
             self.forget(saved)
-        except (OSError, SafetensorError, Broken) as error:
+        except UNUSABLE as error:
             self.discard(saved, error)
         else:
+            with suppress(OSError):  # a folder that may only be read serves all the same
+                os.utime(saved.file)
             return arrays
         return None
 
@@ -135,7 +140,7 @@ class DiskTier:
             try:
                 self.write(offer)
                 self.complained = False
-            except (OSError, SafetensorError) as error:
+            except Exception as error:  # whatever one entry raises, the next may be written
                 if not self.complained:
                     log.warning("A prompt prefix was not written to %s: %s", self.folder, error)
                 self.complained = True
@@ -196,7 +201,7 @@ class DiskTier:
             saved = head(file)
         except FileNotFoundError:
             pass  # another process was faster
-        except (OSError, SafetensorError, Broken) as error:
+        except UNUSABLE as error:
             self.remove_broken(file, error)
         else:
             self.tree.put(saved.tokens, saved, divisible=saved.divisible)
@@ -276,7 +281,7 @@ def head(file: Path) -> Saved:
         if divisible not in ("0", "1") or TOKENS not in opened.keys():  # noqa: SIM118 - no dict
             raise Broken("it is none of ours")
         tokens: Tokens = opened.get_tensor(TOKENS)
-    if tokens.dtype != np.uint32 or not len(tokens) or name(tokens) != file.stem:
+    if tokens.dtype != np.uint32 or tokens.ndim != 1 or not len(tokens) or name(tokens) != file.stem:
         raise Broken("its name is not that of its tokens")
     return Saved(file, tokens, divisible == "1", file.stat().st_size)
 

@@ -6,8 +6,10 @@ Sources: https://json-schema.org/draft/2020-12, https://github.com/guidance-ai/l
 """
 
 import json
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
+from fractions import Fraction
+from math import lcm
 from typing import Any
 from urllib.parse import unquote
 
@@ -51,6 +53,14 @@ SINGLE = ("items", "additionalItems", "additionalProperties")
 IN_PLACE = ("const", "enum", "allOf", "anyOf", "oneOf", "$ref")
 # Numbers are floats on their way: beyond this not every integer is one.
 EXACT = 2**53
+# Of all the schemas of one answer: the characters, and the schemas in them. It takes seconds to compile
+# more, in which no other prompt is tokenised.
+LONGEST, MOST = 2**18, 2000
+# Of all multipleOf together, in steps of the finest: an automaton has a state for each remainder.
+REMAINDERS = 100_000
+# The patterns that one text has to match all at once, and those that tell properties apart: whether any
+# text matches two of them takes long to find.
+TOGETHER, APART = 8, 32
 # Of the digits that stay, the last one that matters to nobody.
 LEAST = 1e-9
 NUMBERS = ("const", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
@@ -76,6 +86,7 @@ SHAPES: dict[str, type | tuple[type, ...]] = {
     "type": (str, list),
     "minItems": int,
     "minProperties": int,
+    "multipleOf": (int, float),
     "pattern": str,
     **dict.fromkeys(("minimum", "maximum"), (int, float)),
     **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), (int, float, bool)),
@@ -90,12 +101,43 @@ class Unenforceable(Exception):
     """What of a schema cannot be held, and what to do."""
 
 
-def enforceable(schema: Node, field: str) -> Node:
+class Room:
+    """How much the schemas of one answer may be, all together."""
+
+    def __init__(self) -> None:
+        self.characters = self.schemas = self.apart = 0
+        self.steps: list[Fraction] = []
+
+    def hold(self, text: str) -> None:
+        self.characters += len(text)
+        if self.characters > LONGEST:
+            raise Unenforceable(f"all that it is part of has more than {LONGEST} characters")
+
+    def count(self, nodes: list[Node]) -> None:
+        self.schemas += len(nodes)
+        if self.schemas > MOST:
+            raise Unenforceable(f"all that it is part of has more than {MOST} schemas")
+        self.apart += sum(len(node.get("patternProperties", ())) for node in nodes)
+        if self.apart > APART:
+            raise Unenforceable(f"all that it is part of has more than {APART} patternProperties")
+        self.steps += [Fraction(str(node["multipleOf"])) for node in nodes if node.get("multipleOf")]
+        finest = lcm(*(step.denominator for step in self.steps))
+        if lcm(*(int(step * finest) for step in self.steps)) > REMAINDERS:
+            raise Unenforceable(f"its multipleOf leave more than {REMAINDERS} remainders to tell apart")
+
+
+def enforceable(schema: Node, field: str, room: Room) -> Node:
     """`schema` as llguidance is to read it. Raises RunnerRefused, naming `field`."""
     try:
-        document = json.loads(json.dumps(schema, allow_nan=False))
+        text = json.dumps(schema, allow_nan=False)
+        room.hold(text)
+        document = json.loads(text)
         document.pop("x-guidance", None)  # would set llguidance's own options
         nodes = list(visit(document))
+        room.count(nodes)
+        known: dict[int, int] = {}
+        if any(together(node, document, known) > TOGETHER for node in nodes):
+            raise Unenforceable(f"a text would have to match more than {TOGETHER} patterns at once")
         spread(nodes)
         if not holdable(document, nodes):
             raise Unenforceable("nothing finite is valid by it")
@@ -236,20 +278,37 @@ def referred(reference: str, document: Node) -> Any:
     return found
 
 
+def together(node: Any, document: Node, known: dict[int, int]) -> int:
+    """How many patterns a text has to match by `node`, at most; `known` is by the ids of schemas."""
+    if isinstance(node, bool):
+        return 0
+    if id(node) not in known:
+        known[id(node)] = 0  # for a circle, which adds nothing
+        found = {key: [together(part, document, known) for part in node.get(key, ())] for key in LISTS[:3]}
+        also = together(referred(node["$ref"], document), document, known) if "$ref" in node else 0
+        either = max(found["anyOf"], default=0) + max(found["oneOf"], default=0)
+        known[id(node)] = ("pattern" in node) + also + sum(found["allOf"]) + either
+    return known[id(node)]
+
+
 def holdable(document: Node, nodes: list[Node]) -> bool:
     """Whether some finite value is valid by the document, as far as its recursion goes: those schemas
-    are marked whose parts are marked already, until no more are."""
+    are marked whose parts are marked already, and then those looked at again that they are part of."""
     marked: set[int] = set()
+    wholes: dict[int, list[Node]] = defaultdict(list)
+    for node in nodes:
+        for _, part in parts("", node, document):
+            wholes[id(part)].append(node)
 
     def ends(part: Any) -> bool:
         return part if isinstance(part, bool) else id(part) in marked
 
-    before = -1
-    while before != len(marked):
-        before = len(marked)
-        for node in reversed(nodes):
-            if id(node) not in marked and finite(node, document, ends):
-                marked.add(id(node))
+    waiting = nodes.copy()  # the innermost at the end, which are first
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in marked and finite(node, document, ends):
+            marked.add(id(node))
+            waiting += wholes[id(node)]
     return ends(document)
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from inference.errors import RunnerRefused
-from inference.request import AnyJson, JsonSchema
+from inference.request import AnyJson, JsonSchema, Tool
 from inference.runner.engine import Constraint
 from tests.inference.runner.vocabulary import Vocabulary, allowed, asked, resumed, spoken, takes, vocabulary
 
@@ -188,6 +188,47 @@ def test_a_schema_that_no_mask_can_hold_is_refused_by_what_is_in_it(
         held(words, schema)
     assert (refused.value.status, refused.value.field) == (400, FIELD)
     assert why in refused.value.message
+
+
+INTEGER = {"type": "integer"}
+ENDLESS = {
+    "too many schemas": {"properties": {f"p{at}": INTEGER for at in range(5000)}},
+    "too many characters": {"enum": ["so" * 200_000]},
+    "one long remainder": {"type": "integer", "multipleOf": 9_999_991},
+    "two remainders at once": {"allOf": [{"type": "integer", "multipleOf": step} for step in (9973, 9967)]},
+    "a remainder of many digits": {"type": "number", "multipleOf": 12345.678},
+    "patterns at once": {"allOf": [{"type": "string", "pattern": f"a.{{{at}}}b"} for at in range(5, 200)]},
+    "patterns of properties": {"patternProperties": {f"^p{at}_": INTEGER for at in range(1000)}},
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("schema", ENDLESS.values(), ids=ENDLESS)
+def test_a_schema_that_would_take_seconds_to_compile_is_refused(words: Vocabulary, schema: dict[str, Any]):
+    with pytest.raises(RunnerRefused, match=r"(has|match|leave) more than") as refused:
+        held(words, schema)
+    assert (refused.value.status, refused.value.field) == (400, FIELD)
+
+
+def test_the_schemas_of_all_tools_are_bounded_together(words: Vocabulary):
+    many = {"type": "object", "properties": {f"p{at}": INTEGER for at in range(900)}}
+    tools = [Tool(f"tool_{at}", "", many) for at in range(3)]
+    assert asked(words, tools=tools[:2], tool_choice="required")
+    with pytest.raises(RunnerRefused, match="more than 2000 schemas") as refused:
+        asked(words, tools=tools, tool_choice="required")
+    assert refused.value.field == "tools.2.function.parameters"
+
+
+def test_a_schema_whose_parts_refer_backwards_is_held(words: Vocabulary):
+    """Nothing is valid by the last of them before all are known to be holdable."""
+    chain: dict[str, Any] = {"p0": INTEGER}
+    for at in range(1, 200):
+        before = {"$ref": f"#/properties/p{at - 1}"}
+        chain[f"p{at}"] = {"type": "object", "properties": {"x": before}, "required": ["x"]}
+    assert not held(words, {"type": "object", "properties": chain, "required": ["p199"]}).failed
+    chain["p0"] = {"$ref": "#/properties/p199"}
+    with pytest.raises(RunnerRefused, match="nothing finite"):
+        held(words, {"type": "object", "properties": chain, "required": ["p199"]})
 
 
 @pytest.mark.parametrize("depth", [90, 400])

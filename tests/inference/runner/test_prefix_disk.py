@@ -1,5 +1,7 @@
 """The prefix cache on disk: what it keeps over a restart, and what a disk may do to it."""
 
+import errno
+import json
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -164,6 +166,49 @@ def test_a_broken_file_is_a_miss_and_is_removed_with_a_word(start, damage, caplo
     ]
     saved(cache)
     assert cached(start(), [*PROMPT, 7]) == 100
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("U32", []), ("BF16", [2]), ("F8_E4M3", [4])])
+def test_a_file_whose_arrays_nobody_here_can_read_is_a_miss(start, kind: str, shape: list[int]):
+    file = saved(start())
+    facts = {"__metadata__": {"divisible": "1"}}
+    tokens = {"tokens": {"dtype": kind, "shape": shape, "data_offsets": [0, 4]}}
+    header = json.dumps({**facts, **tokens}).encode()
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    assert cached(start(), [*PROMPT, 7]) == 0
+    assert not file.exists()
+
+
+def test_a_folder_that_may_only_be_read_serves(start, monkeypatch: pytest.MonkeyPatch, caplog):
+    file = saved(start())
+    cache = start()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    # A disk is not to be had so without being root, who may write to everything else.
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cached(cache, [*PROMPT, 7]) == 100
+    assert file.exists()
+    assert not caplog.records
+
+
+def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path, caplog):
+    (tmp_path / "prefixes").write_text("a file")
+    cache = PrefixCache(10_000, revive=revive, disk=DiskTier(tmp_path / "prefixes", "model", 100_000))
+    keep(cache, PROMPT)
+    cache.save()
+    written(cache)
+    assert cached(cache, [*PROMPT, 7]) == 100
+    assert len(caplog.records) == 1
+
+
+def test_an_entry_that_cannot_be_written_keeps_no_other_from_it(start, caplog):
+    cache = start()
+    cache.disk.offer(np.array(OTHER, np.uint32), True, {"odd": np.array([object()])})
+    saved(cache)
+    assert cached(start(), [*PROMPT, 7]) == 100
+    assert len(caplog.records) == 1
 
 
 def test_another_prompts_file_under_this_name_is_not_believed(start, tmp_path: Path):
