@@ -19,6 +19,7 @@ import msgspec
 from inference.catalog import AUTO, CHAT, Catalog, Model
 from inference.config import Config
 from inference.errors import LoadFailed, RunnerDied, RunnerRefused, ShuttingDown
+from inference.inbox import Inbox, Pause
 from inference.plan import Plan, plans
 from inference.request import Assignment, Cancel, Event, Failed, Last, Question, Ready
 from inference.runner import link
@@ -33,6 +34,8 @@ OPENBLAS_ADVICE = (
 )
 # Seconds a runner has to end when it is told to.
 PATIENCE = 2.0
+# Seconds without an event before that is told; any proxy on the way surely outlasts them.
+SILENCE = 10.0
 
 
 class Runner:
@@ -43,7 +46,7 @@ class Runner:
         # What was asked for, by which its answers are called; what runs it, and why not its own engine.
         self.model, self.engine, self.fallback = plan.model, plan.weights.engine, plan.fallback
         self.ids = itertools.count(1)
-        self.answers: dict[int, asyncio.Queue[Event | Refusal]] = {}
+        self.answers: dict[int, Inbox] = {}
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         # Answers that clients wait for.
         self.in_flight = 0
@@ -102,21 +105,21 @@ class Runner:
             )  # fmt: skip
         return cls(plan, process, *await asyncio.open_unix_connection(sock=ours))
 
-    async def ask(self, command: Question) -> AsyncGenerator[Event]:
+    async def ask(self, command: Question) -> AsyncGenerator[Event | Pause]:
         """The events of one request, as request.py tells. Closing it early cancels the request."""
         if self.over:
             raise self.over
         command = msgspec.structs.replace(command, id=next(self.ids))
-        inbox = self.answers[command.id] = asyncio.Queue()
+        inbox = self.answers[command.id] = Inbox()
         link.send(self.writer, [command])
         answered = False
         try:
             while not answered:
-                event = await inbox.get()
-                answered = isinstance(event, Refusal | Last)
-                if isinstance(event, Refusal):
-                    raise event
-                yield event
+                came = await inbox.take(SILENCE)
+                for event in came:
+                    answered = isinstance(event, Last)
+                    yield event
+                yield Pause(silent=not came)
         finally:
             del self.answers[command.id]
             if not answered:
@@ -139,7 +142,10 @@ class Runner:
         elif isinstance(event, Failed) and event.id == 0:
             self.end(RunnerDied(f"{self.model.id} failed: {event.message} The log has the trace."))
         elif inbox := self.answers.get(event.id):  # None: it was cancelled meanwhile
-            inbox.put_nowait(refusal(event) if isinstance(event, Failed) else event)
+            if isinstance(event, Failed):
+                inbox.fail(refusal(event))
+            elif not inbox.put(event):
+                link.send(self.writer, [Cancel(event.id)])
 
     def end(self, error: Refusal) -> None:
         """Take no more requests, and end those in flight with `error`; the first reason stands."""
@@ -149,7 +155,7 @@ class Runner:
         if not self.ready.done():
             self.ready.set_exception(LoadFailed(error.message, status=error.status))
         for inbox in self.answers.values():
-            inbox.put_nowait(error)
+            inbox.fail(error)
 
     async def stop(self, error: Refusal) -> None:
         self.end(error)
@@ -254,7 +260,7 @@ class Pool:
                     return event
         raise AssertionError(f"a runner answers {question} by {answer}, or raises")
 
-    async def generate(self, model: Model, wanted: Question) -> AsyncGenerator[Event]:
+    async def generate(self, model: Model, wanted: Question) -> AsyncGenerator[Event | Pause]:
         """The events of one answer; closing it early cancels the answer. Raises Refusal."""
         runner = await self.get(model)
         runner.in_flight += 1

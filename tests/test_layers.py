@@ -17,7 +17,7 @@ INFERENCE = {
     "inference.config": 0, "inference.gguf": 0,
     "inference.runner": 1, "inference.catalog": 1, "inference.tiny": 1,
     "inference.plan": 2, "inference.quantize": 2, "inference.downloads": 2, "inference.schemas": 2,
-    "inference.metadata": 2,
+    "inference.metadata": 2, "inference.inbox": 2,
     "inference.pool": 3,
     "inference.api": 4, "inference.metrics": 4,
     "inference.urls": 5, "inference.apps": 5, "inference.management": 5,

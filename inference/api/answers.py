@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from inference.api.client import client_of, priority_of
 from inference.api.front import pool_of
 from inference.catalog import Model
+from inference.inbox import Pause
 from inference.pool import Pool
 from inference.request import (
     Call,
@@ -30,10 +31,7 @@ from inference.request import (
 from opta import sse
 from opta.errors import Refusal
 
-# Seconds of silence that a proxy on the way surely outlasts.
-PING_EVERY = 10.0
-
-Events = AsyncGenerator[Event]
+Events = AsyncGenerator[Event | Pause]
 
 
 async def ask(request: HttpRequest, model: Model, wanted: Generate) -> tuple[Started, Events]:
@@ -45,10 +43,10 @@ async def ask(request: HttpRequest, model: Model, wanted: Generate) -> tuple[Sta
 async def begin(pool: Pool, model: Model, wanted: Generate) -> tuple[Started, Events]:
     """Once the prompt is accepted and queued: its length, and the events that follow. Raises Refusal."""
     events = pool.generate(model, wanted)
-    started = await anext(events)
-    if not isinstance(started, Started):
-        raise AssertionError(f"a runner's first event is Started, and not {started}")
-    return started, events
+    async for event in events:
+        if isinstance(event, Started):
+            return event, events
+    raise AssertionError("a runner's first event is Started, or it raises")
 
 
 @dataclass
@@ -107,22 +105,27 @@ def stream(
     ping: bytes = sse.PING,
 ) -> StreamingHttpResponse:
     """Server-sent events: `first` at once, what `frames` makes of each of the runner's, and `failed` of a
-    break in the middle.
+    break in the middle. What came together is written together.
 
     Between them are comments, which clients skip: how far a long prompt is read, and pings.
     """
 
     async def written() -> AsyncGenerator[bytes]:
+        held = first
         try:
             async with aclosing(events):
-                if first:
-                    yield first
                 async for event in events:
-                    if isinstance(event, Progress):
-                        yield b": reading %d/%d\n\n" % (event.done, event.total)
-                    for frame in frames(event):
-                        yield frame
+                    match event:
+                        case Pause():
+                            if held or event.silent:
+                                yield held or ping
+                                held = b""
+                        case Progress():
+                            held += b": reading %d/%d\n\n" % (event.done, event.total)
+                        case _:
+                            held += b"".join(frames(event))
         except Refusal as error:
-            yield failed(error)
+            held += failed(error)
+        yield held
 
-    return sse.response(sse.pinged(written(), PING_EVERY, ping))
+    return sse.response(written())

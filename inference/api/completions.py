@@ -3,7 +3,7 @@
 import codecs
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from inference.api.dialect import answer, event
 from inference.api.docs import responses
 from inference.api.front import pool_of
 from inference.catalog import Model
+from inference.inbox import Pause
 from inference.pool import Pool
 from inference.request import (
     Alternative,
@@ -74,7 +75,7 @@ async def ask(request: HttpRequest, model: Model, wanted: list[Generate]) -> lis
     return found
 
 
-async def chained(several: list[Events], choices: int) -> AsyncGenerator[Event]:
+async def chained(several: list[Events], choices: int) -> Events:
     """The events of several answers of so many choices as if they were one's."""
     finished = []
     async with AsyncExitStack() as opened:
@@ -84,7 +85,7 @@ async def chained(several: list[Events], choices: int) -> AsyncGenerator[Event]:
             async for found in events:
                 if isinstance(found, Finish):
                     finished.append(found)
-                elif isinstance(found, Progress):
+                elif isinstance(found, Progress | Pause):
                     yield found
                 elif isinstance(found, Text | Ended):
                     yield msgspec.structs.replace(found, choice=position * choices + found.choice)

@@ -1,7 +1,7 @@
 """`/api/chat`, `/api/generate`, `/api/embed`: Ollama's dialect, a line of JSON at a time."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from inference.api.embeddings import floats, vectors
 from inference.api.front import pool_of
 from inference.catalog import CHAT, EMBED, Model
 from inference.errors import ollama
+from inference.inbox import Pause
 from inference.pool import Pool
 from inference.request import Call, Chat, Ended, Event, Finish, Plain, Reasoning, Text, ToolCall
 from inference.schemas import ollama_answer as wire
@@ -125,7 +126,7 @@ class Reply:
             **self.figures(choice.reason, finish),
         )
 
-    async def timed(self, events: answers.Events) -> AsyncGenerator[Event]:
+    async def timed(self, events: answers.Events) -> answers.Events:
         """`events`, of which the first that answers is noted."""
         async with aclosing(events):
             async for event in events:
@@ -134,14 +135,19 @@ class Reply:
                 yield event
 
     async def lines(self, events: answers.Events) -> AsyncIterator[bytes]:
-        choice = answers.Choice()
+        """What came together is written together."""
+        choice, held = answers.Choice(), b""
         try:
             async with aclosing(self.timed(events)) as timed:
                 async for event in timed:
-                    for line in self.pieces(event, choice):
-                        yield encode(line) + b"\n"
+                    if not isinstance(event, Pause):
+                        held += b"".join(encode(line) + b"\n" for line in self.pieces(event, choice))
+                    elif held:
+                        yield held
+                        held = b""
         except Refusal as error:
-            yield encode(ollama(error)) + b"\n"
+            held += encode(ollama(error)) + b"\n"
+        yield held
 
     def pieces(self, event: Event, choice: answers.Choice) -> Iterator[wire.Line]:
         """Text as it comes; calls, which Ollama's clients want whole, at the end."""

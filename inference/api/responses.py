@@ -16,6 +16,7 @@ from inference.api.dialect import answer, encode
 from inference.api.docs import responses
 from inference.api.front import pool_of, store_of
 from inference.api.store import Store
+from inference.inbox import Pause
 from inference.request import Call, Ended, Event, Finish, Generate, Message, Reason, Reasoning, Text, ToolCall
 from inference.schemas.responses import ResponsesRequest
 from inference.schemas.responses_answer import (
@@ -56,8 +57,8 @@ async def respond(request: HttpRequest, wanted: ResponsesRequest) -> HttpRespons
         return answers.stream(events, reply.frames, reply.failed, first=b"".join(reply.opening()))
     async with aclosing(events):
         async for event in events:
-            for _ in reply.frames(event):
-                pass  # the whole answer is the last of what a stream says
+            if not isinstance(event, Pause):
+                list(reply.frames(event))  # the whole answer is the last of what a stream says
     return answer(reply.response)
 
 

@@ -16,6 +16,7 @@ from inference.api.auth import check
 from inference.api.client import client, priority
 from inference.api.dialect import encode
 from inference.errors import envelope
+from inference.inbox import Pause
 from inference.pool import Pool
 from inference.request import Ended, Event, Finish, Progress, Reasoning, Text, ToolCall
 from inference.schemas.chat import Logprobs
@@ -171,7 +172,7 @@ def parse(value: dict[str, Any]) -> Request | Cancel:
         raise from_validation(errors) from error
 
 
-def told(id: str, event: Event) -> Reading | Delta | None:
+def told(id: str, event: Event | Pause) -> Reading | Delta | None:
     match event:
         case Progress():
             return Reading(id, event.done, event.total)

@@ -171,7 +171,8 @@ async def test_its_lines_make_what_is_answered_whole(case: str):
 
     (choice,), _ = await gather(events())
     whole = ollama.ChatResponse.model_validate_json(encode(Reply("m", chat_line).whole(choice, finish)))
-    lines = [ollama.ChatResponse(**json.loads(line)) async for line in Reply("m", chat_line).lines(events())]
+    written = b"".join([held async for held in Reply("m", chat_line).lines(events())])
+    lines = [ollama.ChatResponse.model_validate_json(line) for line in written.splitlines()]
     assert "".join(line.message.content or "" for line in lines) == whole.message.content
     assert "".join(line.message.thinking or "" for line in lines) == (whole.message.thinking or "")
     calls = [call for line in lines for call in line.message.tool_calls or ()]
