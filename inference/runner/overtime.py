@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Overtime(Exception):
-    """It took longer than it may."""
+class Overtime(BaseException):
+    """It took longer than it may. No Exception, which what is interrupted may catch."""
 
 
 @contextmanager

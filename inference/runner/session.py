@@ -168,15 +168,15 @@ class Session:
 
     async def generate(self, wanted: Generate) -> None:
         prepared, jobs = await self.prepare(self.plan, wanted)
-        # Raises when the queue is full; nothing of this request is kept then.
-        self.scheduler.submit(jobs)
         held = {job.id: job.constraint for job in jobs}
-        request = Request(wanted.id, len(prepared.tokens), {}, held)
-        for choice, job in enumerate(jobs):
-            request.choices[job.id] = Answer(
-                wanted, choice, self.tokenizer, parser_of(wanted, self.tokenizer, prepared)
-            )
-            self.requests[job.id] = request
+        answers = {
+            job.id: Answer(wanted, choice, self.tokenizer, parser_of(wanted, self.tokenizer, prepared))
+            for choice, job in enumerate(jobs)
+        }
+        # Raises when the queue is full. Whatever else may raise is before it: no job runs for nobody.
+        self.scheduler.submit(jobs)
+        request = Request(wanted.id, len(prepared.tokens), answers, held)
+        self.requests.update(dict.fromkeys(answers, request))
         self.send(Started(wanted.id, len(prepared.tokens)))
 
     def plan(self, wanted: Generate) -> tuple[Prepared, list[Job]]:
@@ -256,7 +256,8 @@ class Session:
         """When nobody asks anything for a while, write what is kept to disk, one entry at a time."""
         if self.resting:
             self.resting.cancel()
-        self.resting = self.loop.call_later(IDLE, self.save)
+        if not self.requests:
+            self.resting = self.loop.call_later(IDLE, self.save)
 
     def save(self) -> None:
         if not self.requests:

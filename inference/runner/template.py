@@ -4,9 +4,27 @@ Source: https://huggingface.co/docs/transformers/chat_templating
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from inference.errors import RunnerRefused
 from inference.request import Call, Chat, Message, Tool
+from inference.runner.overtime import Overtime, within
+
+# Seconds for a template, in which nobody else's prompt is tokenised; an honest one takes milliseconds.
+PATIENCE = 3.0
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Raise RunnerRefused when a template, rendered in the body, takes longer than PATIENCE."""
+    try:
+        with within(PATIENCE):
+            yield
+    except Overtime:
+        message = f"The model's chat template took more than {PATIENCE:.0f} s, and was stopped."
+        raise RunnerRefused(message, field="messages", code="template_error") from None
 
 
 def variables(chat: Chat) -> dict[str, Any]:

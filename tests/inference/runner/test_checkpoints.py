@@ -46,7 +46,8 @@ STRICT = """\
 {{ message.content }}
 [/INST]{% else %} {{ message.content }}<|im_end|>{% endif -%}
 {%- endfor -%}"""
-TEMPLATES = {"chatml": TEMPLATE, "agent": AGENT, "strict": STRICT}
+LOOP = "{% for outer in range(99999) %}{% for inner in range(99999) %}{% endfor %}{% endfor %}"
+TEMPLATES = {"chatml": TEMPLATE, "agent": AGENT, "strict": STRICT, "endless": LOOP}
 SYSTEM = Message("system", "You are a careful machine. Answer in as few words as the question can bear.")
 WEATHER = Tool("weather", "What the sky does.", {"type": "object"})
 
@@ -147,7 +148,14 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\ue000"), max_s
 turns = st.lists(texts, min_size=1, max_size=7).filter(lambda turns: len(turns) % 2)
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_template_that_loops_for_hours_is_stopped_and_the_next_prompt_is_read(prompts):
+    with pytest.raises(RunnerRefused, match="took more than") as caught:
+        prepare(prompts("endless"), user("Is it late?"))
+    assert (caught.value.status, caught.value.code) == (400, "template_error")
+    assert prepare(prompts("chatml"), user("Is it late?")).tokens
+
+
+@pytest.mark.parametrize("template", ["chatml", "agent", "strict"])
 @given(system=texts, turns=turns, answer=texts, more=texts, other=texts)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 def test_whatever_is_said_the_next_turn_shares_what_the_text_shares(

@@ -13,14 +13,11 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from inference.errors import RunnerRefused
 from inference.request import Chat
 from inference.runner.engines.gguf.library import Model, pointer
-from inference.runner.overtime import Overtime, within
-from inference.runner.template import messages, variables
+from inference.runner.template import in_time, messages, variables
 from inference.runner.tokenizer import Detokenizer
 
 # Bytes of one token's text, at first: longer ones are asked for again.
 PIECE = 64
-# Seconds for a chat template; an honest one takes milliseconds.
-PATIENCE = 5.0
 
 
 class GgufTokenizer:
@@ -79,8 +76,8 @@ class GgufTokenizer:
 
     def render(self, chat: Chat, *, answer: bool = True) -> str:
         """As Hugging Face renders it, by the same code."""
-        try:
-            with within(PATIENCE):
+        with in_time():
+            try:
                 rendered: Any = render_jinja_template(
                     [messages(chat)],
                     chat_template=self.template,
@@ -88,12 +85,9 @@ class GgufTokenizer:
                     continue_final_message=chat.resume,
                     **{**self.marks, **variables(chat)},
                 )
-        except Overtime:
-            message = f"The model's chat template took more than {PATIENCE:.0f} s, and was stopped."
-            raise RunnerRefused(message, field="messages", code="template_error") from None
-        except Exception as error:  # a template is a program of its own
-            message = f"The model's chat template refuses these messages: {error}."
-            raise RunnerRefused(message, field="messages", code="template_error") from error
+            except Exception as error:  # a template is a program of its own
+                message = f"The model's chat template refuses these messages: {error}."
+                raise RunnerRefused(message, field="messages", code="template_error") from error
         return str(rendered[0][0])
 
     @cached_property

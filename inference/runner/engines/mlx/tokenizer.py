@@ -11,7 +11,7 @@ from mlx_lm.utils import load_config, load_tokenizer
 
 from inference.errors import RunnerRefused
 from inference.request import Chat
-from inference.runner.template import messages, variables
+from inference.runner.template import in_time, messages, variables
 from inference.runner.tokenizer import Detokenizer
 
 
@@ -46,17 +46,18 @@ class MlxTokenizer:
 
     def render(self, chat: Chat, *, answer: bool = True) -> str:
         resume = answer and chat.resume
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                messages(chat),
-                add_generation_prompt=answer and not resume,
-                continue_final_message=resume,
-                tokenize=False,
-                **variables(chat),
-            )
-        except (TemplateError, TypeError, ValueError) as error:
-            message = f"The model's chat template refuses these messages: {error}."
-            raise RunnerRefused(message, field="messages", code="template_error") from error
+        with in_time():
+            try:
+                text: str = self.tokenizer.apply_chat_template(
+                    messages(chat),
+                    add_generation_prompt=answer and not resume,
+                    continue_final_message=resume,
+                    tokenize=False,
+                    **variables(chat),
+                )
+            except (TemplateError, TypeError, ValueError) as error:
+                message = f"The model's chat template refuses these messages: {error}."
+                raise RunnerRefused(message, field="messages", code="template_error") from error
         return text
 
     def detokenizer(self) -> Detokenizer:
