@@ -1,5 +1,7 @@
 """How LMX's HTTP answers look: refusals in the dialect of their path, and JSON encoded by msgspec."""
 
+from datetime import UTC, datetime
+
 import msgspec
 from django.http import HttpRequest, HttpResponse
 
@@ -10,7 +12,9 @@ encode = msgspec.json.Encoder().encode
 
 
 def answer(value: object, status: int = 200) -> HttpResponse:
-    return HttpResponse(encode(value), status=status, content_type="application/json")
+    body = encode(value)
+    length = {"Content-Length": str(len(body))}
+    return HttpResponse(body, status=status, content_type="application/json", headers=length)
 
 
 def answer_error(request: HttpRequest, error: Refusal) -> HttpResponse:
@@ -23,3 +27,8 @@ def answer_error(request: HttpRequest, error: Refusal) -> HttpResponse:
 def event(value: object) -> bytes:
     """One server-sent event; JSON has no line break to take care of."""
     return b"data: " + encode(value) + b"\n\n"
+
+
+def moment(seconds: float) -> str:
+    """A time since the epoch by RFC 3339."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -4,7 +4,7 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
-from inference.api.dialect import answer
+from inference.api.dialect import answer, moment
 from inference.api.docs import responses
 from inference.api.front import pool_of
 from inference.catalog import ANY, Model
@@ -27,15 +27,27 @@ class Lmx(msgspec.Struct):
 
 
 class ModelCard(msgspec.Struct):
+    """OpenAI's shape and Anthropic's in one, for both ask under the same path."""
+
     id: str
     created: int
     lmx: Lmx
+    # RFC 3339, of the same moment as `created`.
+    created_at: str
+    display_name: str
+    max_input_tokens: int
     object: str = "model"
+    type: str = "model"
     owned_by: str = "local"
 
 
 class ModelList(msgspec.Struct):
+    """All of them: there is one page."""
+
     data: list[ModelCard]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool = False
     object: str = "list"
 
 
@@ -46,7 +58,9 @@ router = Router(tags=["OpenAI"])
 async def models(request: HttpRequest) -> HttpResponse:
     """The models on disk right now; any of them is loaded by asking for it."""
     pool = pool_of(request)
-    return answer(ModelList([card(pool, model) for model in pool.catalog.models()]))
+    cards = [card(pool, model) for model in pool.catalog.models()]
+    first, last = (cards[0].id, cards[-1].id) if cards else (None, None)
+    return answer(ModelList(cards, first, last))
 
 
 @router.get("/models/{path:model_id}", summary="Model", openapi_extra=responses(ModelCard))
@@ -66,4 +80,4 @@ def card(pool: Pool, model: Model) -> ModelCard:
         context=model.context,
         size_bytes=model.size_bytes,
     )
-    return ModelCard(model.id, model.created, about)
+    return ModelCard(model.id, model.created, about, moment(model.created), model.id, model.context)

@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -13,7 +12,7 @@ from ninja import Router
 
 from inference.api import answers
 from inference.api.chat import likely_token
-from inference.api.dialect import answer, encode
+from inference.api.dialect import answer, encode, moment
 from inference.api.docs import responses
 from inference.api.embeddings import floats, vectors
 from inference.api.front import pool_of
@@ -167,7 +166,7 @@ class Reply:
                 yield self.say(**self.figures(choice.reason, event))
 
     def say(self, text: str = "", thinking: str = "", calls: Sequence[Call] = (), **more: Any) -> wire.Line:
-        now = moment(datetime.now(UTC))
+        now = moment(time.time())
         return self.line(text, thinking, calls, model=self.model, created_at=now, **more)
 
     def figures(self, reason: str | None, finish: Finish) -> dict[str, Any]:
@@ -195,10 +194,6 @@ def chat_line(text: str, thinking: str, calls: Sequence[Call], **more: Any) -> w
 
 def generate_line(text: str, thinking: str, calls: Sequence[Call], **more: Any) -> wire.Line:
     return wire.GenerateLine(response=text, thinking=thinking or UNSET, **more)
-
-
-def moment(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
 
 
 def ndjson(lines: AsyncIterator[bytes]) -> StreamingHttpResponse:

@@ -1,7 +1,6 @@
 """`/api/tags`, `/api/show`, `/api/ps`, `/api/version`: Ollama's words for which models there are."""
 
 import asyncio
-from datetime import UTC, datetime
 from hashlib import sha256
 
 from django.http import HttpRequest, HttpResponse
@@ -9,10 +8,10 @@ from ninja import Router
 
 from inference import metadata
 from inference.api.admin import ask
-from inference.api.dialect import answer
+from inference.api.dialect import answer, moment
 from inference.api.docs import responses
 from inference.api.front import pool_of
-from inference.api.ollama import moment, named
+from inference.api.ollama import named
 from inference.catalog import ANY, Model
 from inference.metadata import Metadata
 from inference.pool import Runner
@@ -41,7 +40,7 @@ async def show(request: HttpRequest, wanted: OllamaShow) -> HttpResponse:
     about = await asyncio.to_thread(metadata.about, model)
     return answer(
         wire.Shown(
-            modified(model),
+            moment(model.created),
             about.template,
             parameters(model),
             details(about),
@@ -70,7 +69,9 @@ async def running_at_all(request: HttpRequest) -> HttpResponse:
 
 
 def tag(model: Model, about: Metadata) -> wire.Tag:
-    return wire.Tag(model.id, model.id, modified(model), model.size_bytes, digest(model), details(about))
+    return wire.Tag(
+        model.id, model.id, moment(model.created), model.size_bytes, digest(model), details(about)
+    )
 
 
 async def running(runner: Runner) -> wire.Running:
@@ -81,10 +82,6 @@ async def running(runner: Runner) -> wire.Running:
     size = activity.memory_bytes if activity else model.size_bytes
     on_gpu = size if activity and activity.device != "cpu" else 0
     return wire.Running(model.id, model.id, size, on_gpu, digest(model), details(about), NEVER, model.context)
-
-
-def modified(model: Model) -> str:
-    return moment(datetime.fromtimestamp(model.created, UTC))
 
 
 def digest(model: Model) -> str:

@@ -11,6 +11,7 @@ ACCEPTED = {
     "user": "Who asks, in the client's own words.",
     "safety_identifier": "Who asks, hashed by the client.",
     "metadata": "The client's own notes.",
+    "client_metadata": "The client's own notes.",
     "store": "Whether OpenAI keeps the answer; LMX keeps no chat.",
     "service_tier": "Which of OpenAI's machines computes it.",
     "prompt_cache_key": "Which of OpenAI's machines holds the prompt; LMX finds every kept prefix by itself.",

@@ -22,8 +22,11 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class TextPart(Strict):
+    """`cache_control` is where others than OpenAI keep a prompt; LMX keeps every prompt's beginning."""
+
     type: Literal["text"]
     text: str
+    cache_control: dict[str, str] | None = None
 
 
 def joined(value: object) -> object:
@@ -32,13 +35,15 @@ def joined(value: object) -> object:
         return value
     texts = []
     for position, part in enumerate(value):
-        text = part.get("text") if isinstance(part, dict) and part.keys() == {"type", "text"} else None
-        if not isinstance(text, str) or part["type"] != "text":
-            raise ValueError(f"part {position} is not {{type: text, text: …}}, the only kind LMX reads")
-        texts.append(text)
+        match part:
+            case {"type": "text", "text": str(text)} if part.keys() <= PART:
+                texts.append(text)
+            case _:
+                raise ValueError(f"part {position} is not {{type: text, text: …}}, the only kind LMX reads")
     return "".join(texts)
 
 
+PART = set(TextPart.model_fields)
 Content = Annotated[str, BeforeValidator(joined, json_schema_input_type=str | list[TextPart])]
 
 

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from inference import request
 from inference.catalog import Defaults
 from inference.request import Call, Chat, Generate, JsonSchema, Sampling
-from inference.schemas.sampling import Count
+from inference.schemas.sampling import MOST_STOPS, Count
 from inference.schemas.tools import JsonObject, distinct, offered
 from opta.strict import Strict
 
@@ -23,6 +23,7 @@ MANY = 512
 class CacheControl(Strict):
     type: Literal["ephemeral"]
     ttl: Literal["5m", "1h"] | None = None
+    scope: Literal["global"] | None = None
 
 
 class Block(Strict):
@@ -89,7 +90,6 @@ AnyBlock = TextBlock | ThinkingBlock | RedactedThinkingBlock | ToolUseBlock | To
 Content = Annotated[
     list[Annotated[AnyBlock, Field(discriminator="type")]],
     BeforeValidator(blocks, json_schema_input_type=str | list[AnyBlock]),
-    Field(min_length=1),
 ]
 # Which blocks a role may have.
 SPOKEN: dict[str, tuple[type[Strict], ...]] = {
@@ -117,6 +117,13 @@ class AnthropicMessage(Strict):
         if role == "user" and not any(isinstance(b, ToolResultBlock) or b.text.strip() for b in content):  # type: ignore[union-attr]
             raise ValueError("it is empty; write what the model should answer")
         return content
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is an answer of which something is there to go on from."""
+        return self.role == "assistant" and any(
+            not isinstance(block, TextBlock) or block.text for block in self.content
+        )
 
 
 def conversation(messages: list[AnthropicMessage]) -> list[request.Message]:
@@ -203,6 +210,17 @@ class OutputConfig(Strict):
     format: OutputFormat | None = None
 
 
+class KeptThinking(Strict):
+    """Every thought of earlier turns is given to the template: LMX clears none by itself."""
+
+    type: Literal["clear_thinking_20251015"]
+    keep: Literal["all"]
+
+
+class ContextManagement(Strict):
+    edits: list[KeptThinking] | None = None
+
+
 class CountRequest(Strict):
     """What of a request makes its prompt."""
 
@@ -214,6 +232,7 @@ class CountRequest(Strict):
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
     cache_control: CacheControl | None = None
+    context_management: ContextManagement | None = None
 
     @field_validator("messages")
     @classmethod
@@ -226,7 +245,7 @@ class CountRequest(Strict):
             if isinstance(block, ToolResultBlock) and block.tool_use_id not in called:
                 raise ValueError(f"tool_use_id {block.tool_use_id!r} is of no tool_use before it")
         last = messages[-1]
-        if last.role == "assistant":
+        if last.begins:
             end = last.content[-1]
             if not isinstance(end, TextBlock) or end.text != end.text.rstrip() or not end.text:
                 raise ValueError("the last one is the assistant's, so it must end with text, without a space")
@@ -250,7 +269,7 @@ class CountRequest(Strict):
     @classmethod
     def comes_first(cls, thinking: Thinking | None, request: ValidationInfo) -> Thinking | None:
         messages = request.data.get("messages")
-        if messages and messages[-1].role == "assistant" and thinking and thinking.type == "enabled":
+        if messages and messages[-1].begins and thinking and thinking.type == "enabled":
             raise ValueError("an answer that was begun is past its thinking; leave one of them out")
         return thinking
 
@@ -258,8 +277,10 @@ class CountRequest(Strict):
     def prompt(self) -> Chat:
         system = [request.Message("system", joined(self.system))] if self.system else []
         tools = [tool.offered for tool in self.tools]
-        resume = self.messages[-1].role == "assistant"
-        return Chat([*system, *conversation(self.messages)], tools, self.variables, resume)
+        last = self.messages[-1]
+        # An answer of which nothing is there yet is the one that is asked for.
+        said = self.messages[:-1] if last.role == "assistant" and not last.begins else self.messages
+        return Chat([*system, *conversation(said)], tools, self.variables, resume=last.begins)
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -281,7 +302,9 @@ class MessagesRequest(CountRequest):
     temperature: float | None = Field(None, ge=0, le=1)
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=0, lt=2**31)
-    stop_sequences: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field([], max_length=16)
+    stop_sequences: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(
+        [], max_length=MOST_STOPS
+    )
     stream: bool | None = None
     metadata: AnthropicMetadata | None = Field(
         None, description="Accepted without effect. The client's own notes."

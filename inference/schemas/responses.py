@@ -170,7 +170,8 @@ class TextOptions(Strict):
 
 class ReasoningOptions(Strict):
     effort: Effort | None = None
-    summary: None = None
+    # As detailed as the model has them: LMX has none, and shows the reasoning itself.
+    summary: Literal["auto"] | None = None
 
 
 class ResponsesStream(Strict):

@@ -14,6 +14,8 @@ TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 # An engine adds the choice's number to it.
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63 - 16)]
+# Editors that complete code send a language's keywords besides the markers of every model.
+MOST_STOPS = 64
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
@@ -24,7 +26,7 @@ def listed(value: object) -> object:
 StopStrings = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=1024)]],
     BeforeValidator(listed, json_schema_input_type=str | list[str]),
-    Field(max_length=16),
+    Field(max_length=MOST_STOPS),
 ]
 
 
