@@ -10,6 +10,8 @@ from inference.runner.tokenizer import Tokenizer
 
 # Bytes of a token in most texts, and more: a shorter text need not be looked at.
 USUAL = 8
+# Characters, of which no model holds more today: to tokenise so many takes a second or two.
+LARGEST = 2**22
 
 
 class Prepared(NamedTuple):
@@ -66,6 +68,12 @@ class Prompts:
             least = len(text.encode()) // self.longest
             if least >= context:
                 raise too_long(prompt, f"at least {least}", context)
+        if len(text) > LARGEST:
+            raise RunnerRefused(
+                f"The prompt has {len(text)} characters, and at most {LARGEST} are read. Shorten it.",
+                field=field(prompt),
+                code="prompt_too_large",
+            )
 
     @cached_property
     def longest(self) -> int:

@@ -137,6 +137,13 @@ def test_hanging_up_ends_the_generation(lmx: Role):
     wait_until(lambda: chat.idle(lmx.url), "the sequence to leave the batch", 5)
 
 
+def test_hanging_up_ends_every_choice_those_that_wait_too(lmx: Role):
+    with chat.streaming(lmx.url, n=16, temperature=1, max_tokens=8000) as chunks:
+        next(chunks)
+    wait_until(lambda: chat.idle(lmx.url), "the choices to leave the batch", 10)
+    assert chat.text(lmx.url)
+
+
 def test_hanging_up_on_a_whole_answer_ends_the_generation_too(lmx: Role):
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{lmx.url}/v1/chat/completions", json=chat.body(max_tokens=8000), timeout=0.3)

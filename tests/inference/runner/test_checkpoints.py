@@ -182,6 +182,13 @@ def test_megabytes_are_refused_unread_with_both_numbers(prompts):
         assert caught.value.code == "context_length_exceeded"
 
 
+def test_what_is_only_counted_is_bounded_too(prompts):
+    for prompt in (Plain("word " * 900_000), Chat([user("word " * 900_000)])):
+        with pytest.raises(RunnerRefused, match="at most 4194304 are read") as caught:
+            prompts("chatml").read(prompt)
+        assert (caught.value.status, caught.value.code) == (400, "prompt_too_large")
+
+
 def test_what_only_looks_too_long_is_counted(prompts):
     chatml = prompts("chatml")
     marks = "<|endoftext|>" * 4000
