@@ -131,7 +131,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"tools": [TOOL], "tool_choice": {"type": "function", "name": "x"}},
         "tool_choice",
     ),
-    "a summary": ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
+    "a summary": ({"reasoning": {"summary": "detailed"}}, "reasoning.summary"),
     "truncation": ({"truncation": "auto"}, "truncation"),
     "the background": ({"background": True}, "background"),
     "another verbosity": ({"text": {"verbosity": "low"}}, "text.verbosity"),
