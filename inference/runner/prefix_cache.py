@@ -17,6 +17,7 @@ from inference.runner.radix import Radix, Tokens
 
 # How many lookups a report tells of.
 LOOKUPS = 64
+LENT = "a running answer lends what it has read"
 # What was given up is remembered for so many entries, to say so to who asks for it again.
 REMEMBERED = 256
 
@@ -108,8 +109,11 @@ class PrefixCache(Generic[S]):
             with self.lock:
                 self.fetched[saved] = arrays
 
-    def find(self, tokens: list[int]) -> Hit[S] | None:
-        """What stands for the longest kept beginning of a prompt; at least one token is left to read."""
+    def find(self, tokens: list[int], lent: int = 0) -> Hit[S] | None:
+        """What stands for the longest kept beginning of a prompt; at least one token is left to read.
+
+        So many tokens a running job lends: only what is longer helps.
+        """
         self.take_fetched()
         asked = np.array(tokens[:-1], np.uint32)
         with self.lock:
@@ -117,8 +121,9 @@ class PrefixCache(Generic[S]):
             if found:
                 self.order.move_to_end(found[0])
             length = found[1] if found else 0
-            self.lookups.appendleft(Looked(self.clock(), len(tokens), length, *self.why(asked, length)))
-        return Hit(found[0].state, length) if found else None
+            why = (LENT, None) if lent > length else self.why(asked, length)
+            self.lookups.appendleft(Looked(self.clock(), len(tokens), max(length, lent), *why))
+        return Hit(found[0].state, length) if found and length > lent else None
 
     def keep(self, tokens: list[int], state: S) -> None:
         """Remember that `state` is what the model holds after `tokens`. It is the cache's from here on."""

@@ -11,7 +11,7 @@ from inference.errors import RunnerRefused
 from inference.request import Activity, Assignment
 from inference.runner.engine import Job, Step
 from inference.runner.engines.gguf.library import Batch, Context, LibraryError, Model, Shape
-from inference.runner.engines.gguf.states import Sequence
+from inference.runner.engines.gguf.states import Saved
 from inference.runner.engines.gguf.threads import cores
 from inference.runner.engines.gguf.tokenizer import GgufTokenizer
 from inference.runner.prefix_cache import PrefixCache
@@ -41,7 +41,7 @@ class Embedder:
         self.ranks = pooling == C.LLAMA_POOLING_TYPE_RANK
         classes, width = C.llama_model_n_cls_out(model.pointer), C.llama_model_n_embd_out(model.pointer)
         self.width = classes if self.ranks else width
-        self.prefixes: PrefixCache[Sequence] = PrefixCache(0, revive=never)
+        self.prefixes: PrefixCache[Saved] = PrefixCache(0, revive=never)
 
     @property
     def activity(self) -> Activity:
@@ -148,5 +148,5 @@ def relevance(classes: NDArray[np.float32]) -> float:
     return float(0.5 + 0.5 * math.tanh(classes[0] / 2))
 
 
-def never(_: object) -> Sequence:
+def never(_: object) -> Saved:
     raise LibraryError("a model that generates nothing keeps no prefixes")

@@ -5,10 +5,11 @@ not yet. A job whose cells another one needs more urgently steps aside: its stat
 and back, so no answer is ever lost, or changed, for lack of room.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import RunnerRefused
@@ -16,20 +17,21 @@ from inference.request import Activity, Assignment
 from inference.runner.engine import Job, Step, Token
 from inference.runner.engines.gguf.library import Batch, Context, Model, Shape
 from inference.runner.engines.gguf.sampling import Sampler
-from inference.runner.engines.gguf.states import Memory, Sequence, cell_bytes
+from inference.runner.engines.gguf.states import Memory, Saved, Sequence, cell_bytes
 from inference.runner.engines.gguf.threads import quickest
 from inference.runner.prefix_cache import Arrays, PrefixCache
 from inference.runner.prefix_disk import tier
+from inference.runner.radix import common
 from inference.runner.tokenizer import Tokenizer
 
-# Jobs that run at once, and sequences for kept prefixes beside theirs. llama.cpp allows 256 together.
-LIVE, KEPT = 32, 64
-# Recurrent state has its memory set aside for each sequence, used or not.
-LIVE_RECURRENT, KEPT_RECURRENT = 16, 16
+# Jobs that run at once. Recurrent state has its memory set aside for each, used or not.
+LIVE, LIVE_RECURRENT = 32, 16
 # Tokens in one step at most, and tokens computed at once.
 BATCH, CHUNK = 2048, 512
-# Cells beyond one whole context, as multiples of it, at most; they serve many jobs, and kept prefixes.
+# Cells beyond one whole context, as multiples of it, at most.
 SPARE = 3
+# One part in so many of what a step reads is of the prompt that waits longest.
+OLDEST = 4
 # Tokens of an answer that a job is sure to have room for when it begins; beyond, it may step aside.
 AHEAD = 256
 
@@ -44,7 +46,7 @@ class Running:
     sequence: Sequence | None = None
     cached: int = 0
     # What the model held when it stepped aside.
-    aside: Arrays = field(default_factory=dict)
+    aside: Saved | None = None
 
     @property
     def read(self) -> int:
@@ -66,15 +68,15 @@ class GgufEngine:
     def __init__(self, assignment: Assignment, model: Model, tokenizer: Tokenizer) -> None:
         self.model, self.ends = model, tokenizer.ends
         self.divisible: bool = model.divisible
-        self.live, kept = (LIVE, KEPT) if model.divisible else (LIVE_RECURRENT, KEPT_RECURRENT)
+        self.live = LIVE if model.divisible else LIVE_RECURRENT
         each = cell_bytes(model, min(tokenizer.ends, default=0))
         spare = min(assignment.cache_bytes // each, SPARE * assignment.context)
-        shape = Shape(assignment.context + spare, self.live + kept, BATCH, CHUNK)
+        shape = Shape(assignment.context + spare, self.live, BATCH, CHUNK)
         self.context = Context(model, shape)
         self.context.use_threads(*quickest(self.context, min(tokenizer.ends, default=0)))
         self.memory = Memory(self.context, each)
         self.batch = Batch(BATCH)
-        self.prefixes: PrefixCache[Sequence] = PrefixCache(
+        self.prefixes: PrefixCache[Saved] = PrefixCache(
             assignment.cache_bytes,
             revive=self.revive,
             disk=tier(assignment, "gguf", "f16", version("llama-cpp-python")),
@@ -132,10 +134,8 @@ class GgufEngine:
         read = self.fill(budget)
         if not read:
             return Step([], [])
-        while not self.context.decode(self.batch):
-            # The cells are counted, so this is for what llama.cpp may want beyond them.
-            if not self.prefixes.evict():
-                raise MemoryError("llama.cpp finds no cells for a batch that has them by our count")
+        if not self.context.decode(self.batch):
+            raise MemoryError("llama.cpp finds no cells for a batch that has them by our count")
         return self.settle(read)
 
     # ── Before llama.cpp computes ───────────────────────────────────────────────────────────────────
@@ -152,37 +152,44 @@ class GgufEngine:
         return first is not None and not first.decoding
 
     def start(self, one: Running) -> bool:
-        started = sum(other.sequence is not None for other in self.running.values())
-        if started >= self.live or not self.has_owner():
+        if not self.memory.owners:
             return False
         if one.aside:
-            return self.resume(one)
-        # Before the search, which may itself take an owner for what comes from the disk.
+            return self.resume(one, one.aside)
+        lender, lent = self.lender(one)
+        hit = self.prefixes.find(one.tokens, lent)
         one.sequence = self.memory.begin()
-        if hit := self.prefixes.find(one.tokens):
-            one.sequence.share(hit.state, hit.length)
+        if hit and hit.state.length <= len(self.memory.free):
+            one.sequence.load(hit.state, hit.length)
+        elif lender and lender.sequence:
+            one.sequence.share(lender.sequence, lent)
         one.cached = one.read
         return True
 
-    def resume(self, one: Running) -> bool:
+    def lender(self, one: Running) -> tuple[Running | None, int]:
+        """Who has read most of the beginning of this prompt, and how much; the last token is left to read."""
+        if not self.model.divisible:
+            return None, 0
+        asked = np.array(one.tokens[:-1], np.uint32)
+        lengths = {
+            id: common(np.array(other.tokens[: other.read], np.uint32), asked)
+            for id, other in self.running.items()
+            if other.sequence
+        }
+        best = max(lengths, key=lengths.__getitem__, default=None)
+        return (self.running[best], lengths[best]) if best is not None else (None, 0)
+
+    def resume(self, one: Running, saved: Saved) -> bool:
         """Bring back what the model held, once there is room for it and for more."""
-        if self.free(one.need) < one.need:
+        if len(self.memory.free) < one.need:
             return False
-        one.sequence, one.aside = self.memory.revive(one.aside), {}
+        one.sequence, one.aside = self.memory.begin(), None
+        one.sequence.load(saved, saved.length)
         return True
 
-    def revive(self, arrays: Arrays) -> Sequence | None:
-        """A kept prefix from the disk; others give way to it, and without room there is none."""
-        length = int(arrays["length"][0])
-        if not self.has_owner() or self.free(length) < length:
-            return None
-        return self.memory.revive(arrays)
-
-    def has_owner(self) -> bool:
-        while not self.memory.owners:
-            if not self.prefixes.evict():
-                return False
-        return True
+    def revive(self, arrays: Arrays) -> Saved:
+        """A kept prefix from the disk."""
+        return Saved(arrays["state"].view(np.uint8), int(arrays["length"][0]), self.model.divisible)
 
     def fill(self, budget: int) -> list[tuple[Running, bool]]:
         """Put this step's tokens into the batch: whose they are, and whether the next token comes of them."""
@@ -201,37 +208,33 @@ class GgufEngine:
         """Those who decode, with a free cell for each."""
         while True:
             decoding = [one for one in self.running.values() if one.sequence and one.decoding]
-            if self.free(len(decoding)) >= len(decoding):
+            if len(self.memory.free) >= len(decoding):
                 return decoding
             self.step_aside()
-
-    def free(self, wanted: int) -> int:
-        """How many cells are free, after giving up kept prefixes for `wanted` of them."""
-        while len(self.memory.free) < wanted and self.prefixes.evict():
-            pass
-        return len(self.memory.free)
 
     def step_aside(self) -> None:
         """The youngest gives up its cells. One alone never needs to: a whole context has cells."""
         youngest = [one for one in self.running.values() if one.sequence][-1]
         if youngest.sequence:
-            youngest.aside = youngest.sequence.dump() if youngest.read else {}
+            youngest.aside = youngest.sequence.save() if youngest.read else None
             youngest.sequence.drop()
             youngest.sequence = None
 
     def shares(self, reading: list[Running], budget: int, *, alone: bool) -> list[tuple[Running, int]]:
-        """How many tokens of whose prompt are read now: alike for all, and what one does not need is the
-        others'."""
-        while reading and not self.free(min(budget, sum(len(one.tokens) - one.read for one in reading))):
+        """How many tokens of whose prompt are read now: what is nearly read first, so that somebody soon
+        decodes, and always some of the oldest."""
+        while reading and budget and not self.memory.free:
             if not alone:
                 return []
             self.step_aside()
             reading = [one for one in reading if one.sequence]
-        left, found = min(budget, len(self.memory.free)), []
-        waiting = sorted(reading, key=lambda one: len(one.tokens) - one.read)
-        for place, one in enumerate(waiting):
-            count = min(self.stop(one) - one.read, -(-left // (len(waiting) - place)))
-            if count:
+        found: list[tuple[Running, int]] = []
+        left = min(budget, len(self.memory.free))
+        # What the oldest is sure of, before the shorter ones that came after it.
+        sure = left // OLDEST
+        for one in sorted(reading, key=lambda one: len(one.tokens) - one.read):
+            sure = 0 if one is reading[0] else sure
+            if count := min(self.stop(one) - one.read, left - sure):
                 found.append((one, count))
             left -= count
         return found
@@ -271,10 +274,10 @@ class GgufEngine:
         return Step(tokens, progress)
 
     def check(self, one: Running) -> None:
-        """Keep what the model holds of a prompt where that is worth it: for others that begin alike."""
-        worth = one.read in self.checkpoints(one) if not self.model.divisible else one.read == len(one.tokens)
-        if worth and one.sequence and self.has_owner():
-            self.prefixes.keep(one.tokens[: one.read], one.sequence.fork(one.read))
+        """Keep what the model holds of a prompt where it can be used again; what can be cut back is kept at
+        the end of the answer, and lent before."""
+        if not self.model.divisible and one.sequence and one.read in self.checkpoints(one):
+            self.prefixes.keep(one.tokens[: one.read], one.sequence.save())
 
     def choose(self, one: Running, scores: NDArray[Any]) -> Token:
         choice = one.sampler.choose(scores)
@@ -290,7 +293,8 @@ class GgufEngine:
 
     def keep(self, one: Running) -> None:
         """What it has read, for the next."""
-        if one.sequence and one.read:
-            self.prefixes.keep(one.tokens[: one.read], one.sequence)
-        elif one.sequence:
-            one.sequence.drop()
+        if one.sequence is None:
+            return
+        if one.read:
+            self.prefixes.keep(one.tokens[: one.read], one.sequence.save())
+        one.sequence.drop()

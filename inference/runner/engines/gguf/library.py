@@ -156,8 +156,11 @@ class Context:
         params.n_ctx, params.n_seq_max = shape.cells, shape.sequences
         params.n_batch, params.n_ubatch = shape.batch, shape.chunk
         params.n_outputs_max = 0 if shape.pooled else shape.sequences
-        # Sequences share cells, so that a prefix is forked for nothing.
+        # Sequences share cells, so that a prompt is forked for nothing.
         params.kv_unified = params.swa_full = True
+        if model.device == "cpu":
+            # Four times slower there for a few tokens behind a long context, and no faster for others.
+            params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.embeddings = shape.pooled
         params.no_perf = True
         self.pointer = C.llama_init_from_model(model.pointer, params)
@@ -199,8 +202,9 @@ class Context:
         """`target`, which is empty, begins as the first `length` tokens of `source`."""
         C.llama_memory_seq_cp(self.memory, source, target, 0, length)
 
-    def forget(self, owner: int) -> None:
-        C.llama_memory_seq_rm(self.memory, owner, -1, -1)
+    def forget(self, owner: int, start: int = -1) -> None:
+        """A sequence from its token `start` on, or all of it."""
+        C.llama_memory_seq_rm(self.memory, owner, start, -1)
 
     def forget_all(self) -> None:
         if self.memory:  # encoders have none

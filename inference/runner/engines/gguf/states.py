@@ -1,6 +1,7 @@
-"""Whose the cells of a context are: jobs' sequences, and those that are kept for the prompts to come."""
+"""Which job holds which cells of a context, and what is kept of a text for the prompts to come."""
 
 from array import array
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +23,29 @@ class Memory:
         """An empty sequence; there must be an owner left."""
         return Sequence(self, self.owners.pop())
 
-    def revive(self, dumped: dict[str, NDArray[np.generic]]) -> "Sequence":
-        """The opposite of Sequence.dump. Raises LibraryError without room, or for another model's."""
-        length = int(dumped["length"][0])
-        if not self.owners or length > len(self.free):
-            raise LibraryError("there is no room for what was dumped")
-        found = self.begin()
-        if not self.context.load(found.owner, dumped["state"].view(np.uint8)):
-            found.drop()
-            raise LibraryError("what was dumped is not of this model")
-        found.extend(length)
-        return found
+
+@dataclass(frozen=True)
+class Saved:
+    """What the model held of a text, in ordinary memory. There it costs nothing until it is used: cells
+    that nobody continues are looked at by every step, for all sequences share one row of them."""
+
+    state: NDArray[np.uint8]
+    length: int
+    divisible: bool
+
+    @property
+    def nbytes(self) -> int:
+        return self.state.nbytes
+
+    def dump(self) -> dict[str, NDArray[np.generic]]:
+        return {"state": self.state, "length": np.array([self.length], np.int64)}
+
+    def drop(self) -> None:
+        """Python's own memory."""
 
 
 class Sequence:
-    """What the model holds of one text; a job writes it, and it is the State that a prefix cache keeps."""
+    """What the model holds of one job's text."""
 
     def __init__(self, memory: Memory, owner: int) -> None:
         self.memory, self.owner = memory, owner
@@ -46,14 +55,6 @@ class Sequence:
     def length(self) -> int:
         return len(self.cells)
 
-    @property
-    def nbytes(self) -> int:
-        return len(self.cells) * self.memory.cell_bytes
-
-    @property
-    def divisible(self) -> bool:
-        return self.memory.context.model.divisible
-
     def extend(self, count: int) -> None:
         """`count` more tokens were read; there must be cells for them."""
         free = self.memory.free
@@ -62,31 +63,43 @@ class Sequence:
         self.memory.holders[np.frombuffer(taken, np.int32)] = 1
         self.cells.extend(taken)
 
-    def fork(self, length: int) -> "Sequence":
-        """A sequence that shares the first `length` tokens; there must be an owner left."""
-        found = self.memory.begin()
-        found.share(self, length)
-        return found
-
     def share(self, other: "Sequence", length: int) -> None:
         """Begin, while empty, as the first `length` tokens of `other`, in the same cells."""
         self.memory.context.copy(other.owner, self.owner, length)
         self.cells = other.cells[:length]
         self.memory.holders[np.frombuffer(self.cells, np.int32)] += 1
 
-    def dump(self) -> dict[str, NDArray[np.generic]]:
-        state = self.memory.context.save(self.owner)
-        return {"state": state, "length": np.array([self.length], np.int64)}
+    def save(self) -> Saved:
+        context = self.memory.context
+        return Saved(context.save(self.owner), self.length, context.model.divisible)
+
+    def load(self, saved: Saved, length: int) -> None:
+        """Begin, while empty, as the first `length` tokens of what was saved, for all of which there must be
+        cells. Raises LibraryError for what another model held."""
+        if not self.memory.context.load(self.owner, saved.state):
+            raise LibraryError("what was saved is not of this model")
+        self.extend(saved.length)
+        self.cut(length)
+
+    def cut(self, length: int) -> None:
+        """Back to the first `length` tokens."""
+        if length < self.length:
+            self.memory.context.forget(self.owner, length)
+            self.give_back(self.cells[length:])
+            self.cells = self.cells[:length]
 
     def drop(self) -> None:
-        """Give back the cells that nobody shares, and the owner."""
-        memory = self.memory
-        memory.context.forget(self.owner)
-        memory.owners.append(self.owner)
-        cells = np.frombuffer(self.cells, np.int32)
-        memory.holders[cells] -= 1
-        memory.free.frombytes(cells[memory.holders[cells] == 0].tobytes())
+        """Give back the owner, and the cells that nobody shares."""
+        self.memory.context.forget(self.owner)
+        self.memory.owners.append(self.owner)
+        self.give_back(self.cells)
         self.cells = array("i")
+
+    def give_back(self, given: "array[int]") -> None:
+        holders = self.memory.holders
+        cells = np.frombuffer(given, np.int32)
+        holders[cells] -= 1
+        self.memory.free.frombytes(cells[holders[cells] == 0].tobytes())
 
 
 def cell_bytes(model: Model, token: int) -> int:

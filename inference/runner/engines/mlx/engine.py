@@ -25,6 +25,7 @@ from inference.runner.engines.mlx.sampling import Choice, Report
 from inference.runner.engines.mlx.weights import Weights
 from inference.runner.prefix_cache import PrefixCache
 from inference.runner.prefix_disk import tier
+from inference.runner.radix import common
 from inference.runner.tokenizer import Tokenizer
 
 # A prompt that begins with so many tokens of one that decodes now borrows what was read of them.
@@ -216,13 +217,6 @@ def share_of(budget: int, lefts: list[int]) -> int:
             return max(share, min(budget, 1))
         budget -= left
     return max(lefts, default=0)
-
-
-def common(left: NDArray[np.uint32], right: NDArray[np.uint32]) -> int:
-    """How many tokens both begin with."""
-    size = min(len(left), len(right))
-    different = np.flatnonzero(left[:size] != right[:size])
-    return int(different[0]) if len(different) else size
 
 
 def likeliest(report: Report) -> list[tuple[int, float]]:

@@ -71,11 +71,12 @@ FIELDS = {
     "llama_model_params": {"n_gpu_layers": i32},
     "llama_context_params": {
         "n_ctx": u32, "n_seq_max": u32, "n_batch": u32, "n_ubatch": u32, "n_outputs_max": u32,
-        
+        "flash_attn_type": ctypes.c_int,
         "kv_unified": flag, "swa_full": flag, "embeddings": flag, "no_perf": flag,
     },
 }  # fmt: skip
 VALUES = {
+    "LLAMA_FLASH_ATTN_TYPE_DISABLED": 0,
     "LLAMA_POOLING_TYPE_UNSPECIFIED": -1,
     "LLAMA_POOLING_TYPE_NONE": 0,
     "LLAMA_POOLING_TYPE_RANK": 4,

@@ -71,11 +71,30 @@ def test_a_prompt_read_in_pieces_is_the_same_prompt(engine: GgufEngine):
 def test_a_step_reads_no_more_than_its_budget_and_tells_how_far_it_is(engine: GgufEngine):
     engine.admit(job(1, prompt(1, 100)))
     engine.admit(job(2, prompt(2, 20)))
-    step = engine.step(30)
-    assert step.tokens == []
-    assert step.progress == [(2, 15, 20), (1, 15, 100)]
-    assert [token.id for token in engine.step(30).tokens] == [2]
+    step = engine.step(16)
+    assert (step.tokens, step.progress) == ([], [(2, 12, 20), (1, 4, 100)])
+    step = engine.step(16)
+    assert ([token.id for token in step.tokens], step.progress) == ([2], [(1, 12, 100)])
     drain(engine)
+
+
+def test_who_waits_longest_is_read_on_whatever_comes_after(engine: GgufEngine):
+    engine.admit(job(1, prompt(1, 100)))
+    for n in range(2, 32):
+        engine.admit(job(n, prompt(n, 20), 1))
+        engine.step(20)
+    assert engine.running[1].decoding
+    drain(engine)
+
+
+def test_a_running_answer_lends_its_prompt(engine: GgufEngine):
+    engine.admit(job(1, prompt(5, 60), 40))
+    (first,) = engine.step(512).tokens
+    engine.admit(job(2, prompt(5, 60), 40))
+    found = drain(engine)
+    assert (first.cached_tokens, found[2][0].cached_tokens) == (0, 59)
+    assert ids([first, *found[1]]) == ids(found[2])
+    assert unheld(engine)
 
 
 def test_those_who_decode_go_on_beside_a_long_prompt(engine: GgufEngine):
