@@ -82,6 +82,13 @@ class Prompts:
 
     def inputs(self, wanted: list[Plain | Raw]) -> list[list[int]]:
         """The tokens of what is to be embedded. Raises RunnerRefused."""
+        characters = sum(len(one.text) for one in wanted if isinstance(one, Plain))
+        if characters > LARGEST:
+            raise RunnerRefused(
+                f"The inputs have {characters} characters, and at most {LARGEST} are read. Send fewer.",
+                field="input",
+                code="prompt_too_large",
+            )
         return [self.input(one, position) for position, one in enumerate(wanted)]
 
     def input(self, wanted: Plain | Raw, position: int) -> list[int]:

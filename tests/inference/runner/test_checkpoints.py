@@ -187,6 +187,9 @@ def test_what_is_only_counted_is_bounded_too(prompts):
         with pytest.raises(RunnerRefused, match="at most 4194304 are read") as caught:
             prompts("chatml").read(prompt)
         assert (caught.value.status, caught.value.code) == (400, "prompt_too_large")
+    with pytest.raises(RunnerRefused, match="at most 4194304 are read") as caught:
+        prompts("chatml").inputs([Plain("word " * 900)] * 1000)
+    assert caught.value.field == "input"
 
 
 def test_what_only_looks_too_long_is_counted(prompts):
