@@ -20,7 +20,20 @@ from inference.catalog import CHAT, EMBED, Model
 from inference.errors import ollama
 from inference.inbox import Pause
 from inference.pool import Pool
-from inference.request import Call, Chat, Ended, Event, Finish, Plain, Reasoning, Text, ToolCall
+from inference.request import (
+    Call,
+    Chat,
+    Ended,
+    Event,
+    Finish,
+    Plain,
+    Raw,
+    Reasoning,
+    Text,
+    Tokenize,
+    Tokens,
+    ToolCall,
+)
 from inference.schemas import ollama_answer as wire
 from inference.schemas.ollama import (
     OllamaAsked,
@@ -61,7 +74,8 @@ async def embed(request: HttpRequest, wanted: OllamaEmbed) -> HttpResponse:
     model = named(pool, wanted.model, EMBED)
     await pool.get(model)
     loaded = time.perf_counter_ns()
-    found = await vectors(pool, model, wanted.inputs, wanted.dimensions)
+    inputs = [await cut(pool, model, text) if wanted.truncate else Plain(text) for text in wanted.input]
+    found = await vectors(pool, model, inputs, wanted.dimensions)
     total = time.perf_counter_ns() - asked
     made = [floats(vector) for vector in found.vectors]
     return answer(wire.Embeddings(wanted.model, made, total, loaded - asked, found.prompt_tokens))
@@ -73,6 +87,16 @@ async def embeddings(request: HttpRequest, wanted: OllamaEmbeddings) -> HttpResp
     pool = pool_of(request)
     found = await vectors(pool, named(pool, wanted.model, EMBED), [Plain(wanted.prompt)], None)
     return answer(wire.OneEmbedding(floats(found.vectors[0])))
+
+
+async def cut(pool: Pool, model: Model, text: str) -> Plain | Raw:
+    """A text as far as the model reads; what its tokenizer ends every text with stays the end."""
+    whole = await pool.ask(model, Tokenize(0, Plain(text)), Tokens)
+    if len(whole.tokens) <= model.context:
+        return Plain(text)
+    nothing = await pool.ask(model, Tokenize(0, Plain("")), Tokens)
+    end = nothing.tokens[-1:] if whole.tokens[-1:] == nothing.tokens[-1:] else []
+    return Raw([*whole.tokens[: model.context - len(end)], *end])
 
 
 def named(pool: Pool, name: str, kinds: tuple[str, ...] = CHAT) -> Model:

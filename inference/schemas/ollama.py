@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, fie
 
 from inference import request
 from inference.catalog import Defaults
-from inference.request import AnyJson, Call, Chat, Generate, JsonSchema, Plain, Prompt, Raw, Sampling
+from inference.request import AnyJson, Call, Chat, Generate, JsonSchema, Plain, Prompt, Sampling
 from inference.schemas.sampling import Count, StopStrings
 from inference.schemas.tools import FunctionTool, JsonObject, carried, distinct
 from opta.strict import Strict
@@ -267,13 +267,9 @@ class OllamaEmbed(Strict):
     dimensions: int | None = Field(
         None, ge=1, lt=2**31, description="fewer than the model's own only where it declares so"
     )
-    truncate: Literal[False] | None = None
+    truncate: bool | None = Field(None, description="cut what is too long; refused unless it is true")
     options: OllamaMachine | None = None
     keep_alive: KeepAlive = None
-
-    @property
-    def inputs(self) -> list[Plain | Raw]:
-        return [Plain(text) for text in self.input]
 
 
 class OllamaEmbeddings(Strict):

@@ -148,6 +148,21 @@ def test_ollamas_client_embeds_too(lmx: Role, client: openai.OpenAI):
     assert shown == "embedding"
 
 
+@pytest.mark.parametrize("model", EMBEDDERS)
+def test_ollamas_client_may_have_a_text_cut_to_what_the_model_reads(lmx: Role, model: str):
+    context = httpx.get(f"{lmx.url}/v1/models/{model}").json()["lmx"]["context"]
+    long = "hello " * 2 * context
+    with ollama.Client(host=lmx.url) as asking:
+        cut = asking.embed(model, long, truncate=True)
+        short = asking.embed(model, "hello", truncate=True)
+        with pytest.raises(ollama.ResponseError) as refused:
+            asking.embed(model, long)
+        same = asking.embed(model, "hello")
+    assert cut.prompt_eval_count == context
+    assert refused.value.status_code == 400
+    assert short.embeddings == same.embeddings
+
+
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a chat model": ("embeddings", {"model": "opta-tiny", "input": "hi"}, "model"),
     "a reranker": ("embeddings", {"model": "gguf-rank", "input": "hi"}, "model"),
