@@ -1,7 +1,8 @@
 """Who may ask: the names LMX is called by, and the pages that may call it.
 
 A page on the web can make its own name point to 127.0.0.1 (DNS rebinding) and can send requests
-to any address. The first shows in the Host header, the second in Origin.
+to any address. The first shows in the Host header, the second in Origin. A page that may ask may also
+read the answer, which a browser allows by the headers of CORS alone.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,6 +28,11 @@ def middleware(get_response: Handler) -> Handler:
             check(request.headers, pool_of(request).config)
         except Refusal as error:
             return answer_error(request, error)
+        return shared(request, await answered(request))
+
+    async def answered(request: HttpRequest) -> HttpResponse:
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            return HttpResponse(status=204)
         if request.method == "HEAD":  # a GET whose body the server leaves out
             request.method = "GET"
         response = await get_response(request)
@@ -38,6 +44,20 @@ def middleware(get_response: Handler) -> Handler:
         return response
 
     return checked
+
+
+def shared(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Let the page that asks, if a page does, read it; source: the Fetch standard, "CORS protocol"."""
+    if origin := request.headers.get("Origin"):
+        response["Access-Control-Allow-Origin"] = origin
+        response["Access-Control-Expose-Headers"] = "Retry-After"
+        response["Vary"] = "Origin"
+        if wanted := request.headers.get("Access-Control-Request-Method"):
+            response["Access-Control-Allow-Methods"] = wanted
+            response["Access-Control-Allow-Headers"] = request.headers.get(
+                "Access-Control-Request-Headers", ""
+            )
+    return response
 
 
 def check(headers: Mapping[str, str], config: Config) -> None:

@@ -29,8 +29,33 @@ def test_a_strangers_page_is_refused(lmx: Role, origin: str):
     assert response.json()["error"]["code"] == "origin_refused"
 
 
-def test_a_page_of_this_machine_is_let_in(lmx: Role):
-    assert httpx.get(f"{lmx.url}/v1/models", headers={"Origin": "http://localhost:3000"}).status_code == 200
+PAGE = {"Origin": "http://localhost:3000"}
+
+
+def test_a_page_of_this_machine_is_let_in_and_may_read_the_answer(lmx: Role):
+    for path, status in (("/v1/models", 200), ("/v1/models/none", 404)):
+        response = httpx.get(lmx.url + path, headers=PAGE)
+        assert (response.status_code, response.headers["Vary"]) == (status, "Origin")
+        assert response.headers["Access-Control-Allow-Origin"] == PAGE["Origin"]
+    assert "Access-Control-Allow-Origin" not in httpx.get(f"{lmx.url}/v1/models").headers
+
+
+def test_a_browser_that_asks_whether_a_page_may_is_told(lmx: Role):
+    """As it does before it sends JSON or a key."""
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    told = httpx.options(f"{lmx.url}/v1/chat/completions", headers={**PAGE, **asked})
+    assert told.status_code == 204
+    assert told.headers["Access-Control-Allow-Origin"] == PAGE["Origin"]
+    assert told.headers["Access-Control-Allow-Methods"] == "POST"
+    assert told.headers["Access-Control-Allow-Headers"] == "authorization,content-type"
+    stranger = httpx.options(
+        f"{lmx.url}/v1/chat/completions", headers={"Origin": "https://evil.example", **asked}
+    )
+    assert stranger.status_code == 403
+    assert "Access-Control-Allow-Origin" not in stranger.headers
 
 
 OPEN = Config(models="/models", host="0.0.0.0", hosts="studio.lan, other.lan")  # noqa: S104
