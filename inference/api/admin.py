@@ -22,6 +22,9 @@ class RunnerStatus(msgspec.Struct):
     """One runner; `activity` is null when it did not answer in time, deep in a step."""
 
     model: str
+    engine: str
+    # Why another engine than the model's own runs it.
+    fallback: str | None
     pid: int
     # Answers that clients wait for.
     in_flight: int
@@ -49,7 +52,15 @@ async def status(request: HttpRequest) -> HttpResponse:
 async def inspect(runner: Runner) -> RunnerStatus:
     activity = await ask(runner)
     advice = OPENBLAS_ADVICE if activity and activity.blas == "reference" else None
-    return RunnerStatus(runner.model.id, runner.process.pid, runner.in_flight, activity, advice)
+    return RunnerStatus(
+        runner.model.id,
+        runner.engine,
+        runner.fallback,
+        runner.process.pid,
+        runner.in_flight,
+        activity,
+        advice,
+    )
 
 
 async def ask(runner: Runner) -> Activity | None:

@@ -1,14 +1,17 @@
 """What every dialect does with a runner: ask in time for a status, then gather its events or stream them."""
 
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.decorators import async_only_middleware
 from pydantic_core import from_json
 
+from inference.api.auth import Handler
 from inference.api.client import client_of, priority_of
 from inference.api.front import pool_of
 from inference.catalog import Model
@@ -33,11 +36,17 @@ from opta.errors import Refusal
 
 Events = AsyncGenerator[Event | Pause]
 
+ENGINE = "X-Opta-Engine"
+# What a header may hold: one line of ASCII, and not too much of it.
+ONE_LINE, LONGEST = re.compile(r"[^ -~]+"), 300
+
 
 async def ask(request: HttpRequest, model: Model, wanted: Generate) -> tuple[Started, Events]:
     """The events behind Started, for whoever asks. Raises Refusal while a status code can still say it."""
     asked = msgspec.structs.replace(wanted, client=client_of(request), priority=priority_of(request))
-    return await begin(pool_of(request), model, asked)
+    begun = await begin(pool_of(request), model, asked)
+    tell_engine(request, model)
+    return begun
 
 
 async def begin(pool: Pool, model: Model, wanted: Generate) -> tuple[Started, Events]:
@@ -47,6 +56,26 @@ async def begin(pool: Pool, model: Model, wanted: Generate) -> tuple[Started, Ev
         if isinstance(event, Started):
             return event, events
     raise AssertionError("a runner's first event is Started, or it raises")
+
+
+def tell_engine(request: HttpRequest, model: Model) -> None:
+    """Leave word for the answer's header of what runs the model."""
+    runner = next((one for one in pool_of(request).runners if one.model.id == model.id), None)
+    if runner:
+        request.META[ENGINE] = "; ".join(filter(None, (runner.engine, runner.fallback)))
+
+
+@async_only_middleware
+def engine_header(get_response: Handler) -> Handler:
+    """`X-Opta-Engine: mlx`, or `gguf; ` and why not the model's own engine, on every answer of a model."""
+
+    async def telling(request: HttpRequest) -> HttpResponse:
+        response = await get_response(request)
+        if told := request.META.get(ENGINE):
+            response[ENGINE] = ONE_LINE.sub(" ", told)[:LONGEST]
+        return response
+
+    return telling
 
 
 @dataclass

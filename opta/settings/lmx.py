@@ -4,6 +4,6 @@ from opta.settings.base import *
 
 ROOT_URLCONF = "inference.urls"
 INSTALLED_APPS = ["inference"]
-MIDDLEWARE = ["inference.api.auth.middleware"]
+MIDDLEWARE = ["inference.api.auth.middleware", "inference.api.answers.engine_header"]
 # LMX may be served to a LAN under names that are the user's to choose: its middleware checks the Host.
 ALLOWED_HOSTS = ["*"]

@@ -51,17 +51,27 @@ async def ask(client: httpx.AsyncClient, messages: Messages, max_tokens: int) ->
         "messages": messages, "max_tokens": max_tokens, "temperature": 0,
         "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip
-    start, first, said, usage = time.perf_counter(), 0.0, 0, {}
+    start, chunks = time.perf_counter(), []
     async with client.stream("POST", "/v1/chat/completions", json=wanted) as response:
         if response.status_code != 200:
             raise RuntimeError(f"{response.url}: {response.status_code} {(await response.aread())[:300]!r}")
-        async for line in response.aiter_lines():
-            if line.startswith("data: {"):
-                event = json.loads(line.removeprefix("data: "))
+        # Read now and understood afterwards: the client takes its time from the cores that the server has.
+        async for chunk in response.aiter_raw():
+            chunks.append((time.perf_counter(), chunk))
+    return understood(start, time.perf_counter(), chunks)
+
+
+def understood(start: float, end: float, chunks: list[tuple[float, bytes]]) -> Timing:
+    """The answer that came in `chunks`, each with its time."""
+    first, said, usage, rest = 0.0, 0, {}, b""
+    for at, chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: {"):
+                event = json.loads(line.removeprefix(b"data: "))
                 usage = event.get("usage") or usage
                 if says_something(event):
-                    first, said = first or time.perf_counter(), said + 1
-    end = time.perf_counter()
+                    first, said = first or at, said + 1
     # llama_cpp.server tells no usage of a stream, but says each token by itself.
     return Timing(first - start, end - start, usage.get("completion_tokens", said))
 

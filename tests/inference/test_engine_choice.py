@@ -115,8 +115,11 @@ def test_quantized_weights_are_left_to_llama_cpp_on_a_cpu(folder: Path):
 def test_what_mlx_cannot_load_a_gguf_of_it_answers_and_says_so(folder: Path, start_lmx: Callable[..., Role]):
     configure(folder, model_type="from_the_future")
     lmx = start_lmx(LMX_MODELS=str(folder))
-    found = chat.answer(lmx.url, model="tiny-mlx")
-    assert found["model"] == "tiny-mlx"
+    answer = chat.post(lmx.url, model="tiny-mlx")
+    assert answer.json()["model"] == "tiny-mlx"
+    assert answer.headers["X-Opta-Engine"].startswith("gguf; ")
+    assert "from_the_future" in answer.headers["X-Opta-Engine"]
+    assert "from_the_future" in chat.runner(lmx.url)["fallback"]
     about = httpx.get(f"{lmx.url}/v1/models/tiny-mlx").json()["lmx"]
     assert (about["loaded"], about["engine"]) == (True, "gguf")
     assert "from_the_future" in about["fallback"]
