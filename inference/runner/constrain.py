@@ -34,12 +34,9 @@ def constraint(wanted: Generate, tokenizer: Tokenizer, prompt: str) -> Constrain
         if isinstance(wanted.prompt, Chat) and wanted.prompt.resume:
             follow(begins, guide.tokenize_str(wanted.prompt.messages[-1].content))
         held = Held(begins, tokenizer)
-    if wanted.thinking_budget is None:
+    # An answer without reasoning is within any budget, and clients send one to every model.
+    if wanted.thinking_budget is None or reasoning is None:
         return held
-    if reasoning is None:
-        raise RunnerRefused(
-            "This model has no reasoning to limit. Leave thinking_budget out.", field="thinking_budget"
-        )
     return Budget(held, wanted.thinking_budget, reasoning, tokenizer)
 
 

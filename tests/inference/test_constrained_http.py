@@ -104,7 +104,6 @@ ODD: dict[str, Any] = {"properties": {"a": {"not": {}}}}
         ({"response_format": json_schema({"$ref": "https://example.com/a"})}, FORMAT),
         ({"tools": [tool("odd", ODD, strict=True)]}, "tools.0.function.parameters"),
         ({"tools": [*TOOLS, tool("odd", ODD)], "tool_choice": "required"}, "tools.2.function.parameters"),
-        ({"thinking_budget": 10}, "thinking_budget"),
     ],
 )
 def test_what_cannot_be_held_is_refused_by_its_field(lmx: Role, fields: dict[str, Any], field: str):

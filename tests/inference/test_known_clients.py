@@ -94,6 +94,10 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "Claude Code": (MESSAGES, CODE),
     "Claude Code, thinking as it may": (MESSAGES, {**CODE, "thinking": {"type": "adaptive"}}),
+    "Claude Code, thinking of whatever model": (
+        MESSAGES,
+        {**CODE, "max_tokens": 40, "thinking": {"type": "enabled", "budget_tokens": 31999}},
+    ),
     "Open WebUI": (
         "/api/chat",
         {"model": "opta-tiny:latest", "messages": chat.HELLO, "options": {"num_predict": 5}, "stream": True},
