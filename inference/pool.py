@@ -32,6 +32,7 @@ Answer = TypeVar("Answer", bound=Last)
 OPENBLAS_ADVICE = (
     "install OpenBLAS (Debian: libopenblas0-pthread) and start LMX again, to compute several times faster"
 )
+AGAIN = "Ask again: the model is loaded anew."
 # Seconds a runner has to end when it is told to.
 PATIENCE = 2.0
 # Seconds without an event before that is told; any proxy on the way surely outlasts them.
@@ -133,12 +134,14 @@ class Runner:
                     self.route(event)
         except msgspec.DecodeError:
             log.exception("the runner of %s sent what is no frame", self.model.id)
+            self.end(RunnerDied(f"The runner of {self.model.id} sent what cannot be read. {AGAIN}"))
         how = await self.exit()
-        self.end(RunnerDied(f"The runner of {self.model.id} {how}. Ask again: the model is loaded anew."))
+        self.end(RunnerDied(f"The runner of {self.model.id} {how}. {AGAIN}"))
 
     def route(self, event: Event) -> None:
         if isinstance(event, Ready):
-            self.ready.set_result(event)
+            if not self.ready.done():
+                self.ready.set_result(event)
         elif isinstance(event, Failed) and event.id == 0:
             self.end(RunnerDied(f"{self.model.id} failed: {event.message} The log has the trace."))
         elif inbox := self.answers.get(event.id):  # None: it was cancelled meanwhile
