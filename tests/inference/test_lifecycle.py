@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
 
 from tests.inference import chat
@@ -38,6 +39,37 @@ def test_a_killed_runner_fails_the_answers_in_flight_and_the_next_request_loads_
         assert (whole.result().status_code, whole.result().json()["error"]["code"]) == (500, "runner_died")
     assert chat.text(lmx.url) == expected
     assert chat.runner(lmx.url)["pid"] != first
+
+
+LONG = {"model": "auto", "stream": True}
+# How the last line of a broken stream begins, in each dialect.
+BROKEN: dict[str, tuple[dict[str, object], str]] = {
+    "/v1/completions": ({"prompt": "hello", "max_tokens": 8000}, 'data: {"error":{"message":"'),
+    "/v1/responses": ({"input": "hello", "max_output_tokens": 8000}, 'data: {"type":"response.failed",'),
+    "/v1/messages": (
+        {"messages": chat.HELLO, "max_tokens": 8000},
+        'data: {"type":"error","error":{"type":"api_error","message":"',
+    ),
+    "/api/chat": ({"messages": chat.HELLO, "options": {"num_predict": -1}}, '{"error":"'),
+    "/api/generate": ({"prompt": "hello", "options": {"num_predict": -1}}, '{"error":"'),
+}
+
+
+def test_a_killed_runner_is_told_of_in_every_dialect(start_lmx: Start):
+    lmx = start_lmx()
+    chat.text(lmx.url)
+
+    def last(path: str) -> str:
+        with httpx.stream("POST", lmx.url + path, json={**LONG, **BROKEN[path][0]}, timeout=60) as response:
+            return [line for line in response.iter_lines() if line][-1]
+
+    with ThreadPoolExecutor() as threads:
+        told = [threads.submit(last, path) for path in BROKEN]
+        wait_until(lambda: chat.runner(lmx.url)["activity"]["decoding"] == len(BROKEN), "all of them to run")
+        os.kill(chat.runner(lmx.url)["pid"], signal.SIGKILL)
+        for (_, beginning), line in zip(BROKEN.values(), told, strict=True):
+            assert line.result().startswith(beginning)
+            assert "SIGKILL" in line.result()
 
 
 def test_requests_that_come_together_wait_for_one_load(start_lmx: Start):
