@@ -21,7 +21,17 @@ from inference.config import Config
 from inference.errors import LoadFailed, RunnerDied, RunnerRefused, ShuttingDown
 from inference.inbox import Inbox, Pause
 from inference.plan import Plan, plans
-from inference.request import Assignment, Cancel, Event, Failed, Last, Question, Ready
+from inference.request import (
+    Assignment,
+    Cancel,
+    Event,
+    Failed,
+    Inspect,
+    InspectPrefixes,
+    Last,
+    Question,
+    Ready,
+)
 from inference.runner import link
 from opta import paths
 from opta.errors import Refusal
@@ -35,6 +45,8 @@ OPENBLAS_ADVICE = (
 AGAIN = "Ask again: the model is loaded anew."
 # Seconds a runner has to end when it is told to.
 PATIENCE = 2.0
+# Seconds that an inspection waits for a runner in the middle of a step.
+INSPECTION = 5.0
 # Seconds without an event before that is told; any proxy on the way surely outlasts them.
 SILENCE = 10.0
 
@@ -125,6 +137,17 @@ class Runner:
             del self.answers[command.id]
             if not answered:
                 link.send(self.writer, [Cancel(command.id)])
+
+    async def inspect(self, question: Inspect | InspectPrefixes, answer: type[Answer]) -> Answer | None:
+        """What it says about itself; None while it is deep in a step, and when it has just ended."""
+        try:
+            async with asyncio.timeout(INSPECTION), aclosing(self.ask(question)) as events:
+                async for event in events:
+                    if isinstance(event, answer):
+                        return event
+        except (TimeoutError, Refusal):
+            pass  # whoever inspects it shows by None that nothing was said
+        return None
 
     async def read(self) -> None:
         """Hand out what comes until the process ends, which may be by its own fault."""

@@ -11,11 +11,7 @@ from inference.api.docs import responses
 from inference.api.front import pool_of
 from inference.pool import OPENBLAS_ADVICE, Runner
 from inference.request import Activity, Inspect, Report
-from opta.errors import Refusal
 from opta.version import VERSION
-
-# Seconds to wait for a runner in the middle of a step.
-PATIENCE = 5.0
 
 
 class RunnerStatus(msgspec.Struct):
@@ -50,7 +46,8 @@ async def status(request: HttpRequest) -> HttpResponse:
 
 
 async def inspect(runner: Runner) -> RunnerStatus:
-    activity = await ask(runner)
+    found = await runner.inspect(Inspect(0), Report)
+    activity = found.activity if found else None
     advice = OPENBLAS_ADVICE if activity and activity.blas == "reference" else None
     return RunnerStatus(
         runner.model.id,
@@ -61,13 +58,3 @@ async def inspect(runner: Runner) -> RunnerStatus:
         activity,
         advice,
     )
-
-
-async def ask(runner: Runner) -> Activity | None:
-    try:
-        async with asyncio.timeout(PATIENCE):
-            async for event in runner.ask(Inspect(0)):
-                return event.activity if isinstance(event, Report) else None
-    except (TimeoutError, Refusal):
-        pass  # it is busy, or has just ended: the status says so by having none
-    return None

@@ -7,7 +7,6 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from inference import metadata
-from inference.api.admin import ask
 from inference.api.dialect import answer, moment
 from inference.api.docs import responses
 from inference.api.front import pool_of
@@ -15,6 +14,7 @@ from inference.api.ollama import named
 from inference.catalog import ANY, Model
 from inference.metadata import Metadata
 from inference.pool import Runner
+from inference.request import Inspect, Report
 from inference.schemas import ollama_answer as wire
 from inference.schemas.ollama import OllamaShow
 from opta.version import VERSION
@@ -78,7 +78,8 @@ async def running(runner: Runner) -> wire.Running:
     """A model's memory as its engine counts it, or its file's size while the runner is deep in a step."""
     model = runner.model
     about = await asyncio.to_thread(metadata.about, model)
-    activity = await ask(runner)
+    found = await runner.inspect(Inspect(0), Report)
+    activity = found.activity if found else None
     size = activity.memory_bytes if activity else model.size_bytes
     on_gpu = size if activity and activity.device != "cpu" else 0
     return wire.Running(model.id, model.id, size, on_gpu, digest(model), details(about), NEVER, model.context)

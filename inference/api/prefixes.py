@@ -6,14 +6,12 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
-from inference.api.admin import PATIENCE
 from inference.api.dialect import answer
 from inference.api.docs import responses
 from inference.api.front import pool_of
 from inference.catalog import ANY
 from inference.pool import Runner
 from inference.request import InspectPrefixes, Lookup, Prefixes
-from opta.errors import Refusal
 
 
 class PrefixCache(msgspec.Struct):
@@ -46,17 +44,10 @@ async def prefix_cache(request: HttpRequest, model: str | None = None) -> HttpRe
     pool = pool_of(request)
     wanted = None if model is None else pool.find(model, ANY).id
     runners = [runner for runner in pool.runners if wanted in (None, runner.model.id)]
-    found = await asyncio.gather(*map(ask, runners))
+    found = await asyncio.gather(*map(about, runners))
     return answer(PrefixCaches([one for one in found if one]))
 
 
-async def ask(runner: Runner) -> PrefixCache | None:
-    """None for a runner that has just ended."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            async for event in runner.ask(InspectPrefixes(0)):
-                if isinstance(event, Prefixes):
-                    return PrefixCache(runner.model.id, *msgspec.structs.astuple(event)[1:])
-    except (TimeoutError, Refusal):
-        pass
-    return None
+async def about(runner: Runner) -> PrefixCache | None:
+    found = await runner.inspect(InspectPrefixes(0), Prefixes)
+    return PrefixCache(runner.model.id, *msgspec.structs.astuple(found)[1:]) if found else None
