@@ -20,7 +20,7 @@ from inference.api import (
 )
 from inference.api.dialect import answer_error
 from inference.api.docs import Docs, asset
-from inference.schemas import stream
+from inference.schemas import websocket
 from opta.api import make_api
 from opta.errors import Refusal
 
@@ -32,7 +32,7 @@ api = make_api(
     openapi_url="/openapi.json",
     urls_namespace="lmx",
     # OpenAPI has no word for a WebSocket.
-    description=f"```\n{stream.__doc__}\n```",
+    description=f"```\n{websocket.__doc__}\n```",
 )
 api.add_router("/v1", chat.router)
 api.add_router("/v1", completions.router)

@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from inference.api.stream import MOST, PATH
+from inference.api.websocket import MOST, PATH
 from tests.inference import chat
 from tests.processes import Role, wait_until
 

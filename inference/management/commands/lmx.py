@@ -8,7 +8,7 @@ import uvicorn
 from django.core.asgi import get_asgi_application
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from inference.api import stream
+from inference.api import websocket
 from inference.api.front import Front
 from inference.config import Config, ConfigError, load, variable
 from inference.pool import Pool
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         self.announce(config, pool)
         server = Server(
             uvicorn.Config(
-                Front(get_asgi_application(), stream.serve, pool),
+                Front(get_asgi_application(), websocket.serve, pool),
                 lifespan="off",
                 ws="websockets-sansio",
                 ws_max_size=body.LIMIT,

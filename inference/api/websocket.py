@@ -1,4 +1,4 @@
-"""`WS /v1/chat/stream`: several chats on one socket; the messages are in inference/schemas/stream.py."""
+"""`WS /v1/chat/stream`: several chats on one socket; the messages are in inference/schemas/websocket.py."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from inference.inbox import Pause
 from inference.pool import Pool
 from inference.request import Ended, Event, Finish, Progress, Reasoning, Text, ToolCall
 from inference.schemas.chat import Logprobs
-from inference.schemas.stream import Accepted, Cancel, Delta, Done, Incoming, Reading, Request
+from inference.schemas.websocket import Accepted, Cancel, Delta, Done, Incoming, Reading, Request
 from opta.api import from_validation
 from opta.errors import Refusal
 
