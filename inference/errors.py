@@ -4,6 +4,7 @@ opta.errors.Refusal
 ├── UnknownModel      404  model_not_found           no such model on disk
 ├── LoadFailed        500  model_load_failed         the runner could not load it; the log has why
 ├── RunnerDied        500  runner_died               the process that owned the model ended mid-answer
+├── SlowReader        408  reading_too_slowly        the client lets the answer's events wait unread
 ├── ShuttingDown      503  shutting_down             LMX is being stopped
 └── RunnerRefused     4xx  as the runner says        context_length_exceeded, template_error, …
 """
@@ -28,6 +29,11 @@ class LoadFailed(Refusal):
 class RunnerDied(Refusal):
     status = 500
     code = "runner_died"
+
+
+class SlowReader(Refusal):
+    status = 408
+    code = "reading_too_slowly"
 
 
 class ShuttingDown(Refusal):

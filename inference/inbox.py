@@ -3,17 +3,13 @@
 import asyncio
 from dataclasses import dataclass
 
+from inference.errors import SlowReader
 from inference.request import Event
 from opta.errors import Refusal
 
 # Events that may wait: minutes of a fast model's tokens. A client that lets more of them wait has stopped
 # reading, and nobody else's memory is spent on it.
 MOST = 1 << 16
-
-
-class SlowReader(Refusal):
-    status = 408
-    code = "reading_too_slowly"
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,8 @@ class OllamaGenerate(OllamaAsked):
     def is_alone(cls, raw: bool | None, request: ValidationInfo) -> bool | None:
         if raw and request.data.get("system"):
             raise ValueError("a raw prompt has no place for system; write it into the prompt")
+        if raw and request.data.get("think"):
+            raise ValueError("a raw prompt has no template to think by; leave think out")
         return raw
 
     @property

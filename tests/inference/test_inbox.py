@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from inference.inbox import Inbox, SlowReader
+from inference.errors import SlowReader
+from inference.inbox import Inbox
 from inference.request import Event, Finish, Text
 from opta.errors import Refusal
 

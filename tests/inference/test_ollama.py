@@ -232,6 +232,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "a template": ("generate", {"prompt": "hi", "template": "{{ .Prompt }}"}, 400, "template"),
     "an old context": ("generate", {"prompt": "hi", "context": [1]}, 400, "context"),
     "a raw prompt with a system": ("generate", {"prompt": "hi", "system": "x", "raw": True}, 400, "raw"),
+    "a raw prompt that thinks": ("generate", {"prompt": "hi", "think": True, "raw": True}, 400, "raw"),
     "too long for the context": ("generate", {"prompt": "hi " * 99, "options": {"num_ctx": 90}}, 400, "90"),
     "nothing to show": ("show", {"model": None}, 400, "model"),
     "vectors of a chat model": ("embed", {"input": "hi"}, 400, "chat model"),
