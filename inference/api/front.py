@@ -1,8 +1,10 @@
 """The ASGI entry of LMX: gives each request the pool and the store, and holds its body to what is allowed."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
+from asgiref.sync import ThreadSensitiveContext
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 
@@ -25,6 +27,8 @@ class Front:
         self.http, self.websocket = http, websocket
         self.pool = pool
         self.store = Store()
+        # For the little in Django that is not async. By itself it starts two threads for every request.
+        self.thread = ThreadPoolExecutor(1, "django")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["pool"], scope["store"] = self.pool, self.store
@@ -33,7 +37,8 @@ class Front:
             return
         body = Body(receive)
         try:
-            await self.http(scope, body.receive, send)
+            async with ThreadSensitiveContext(executor=self.thread):
+                await self.http(scope, body.receive, send)
         except BodyTooLarge as error:
             await body.drain()
             await refuse(scope["path"], error, send)

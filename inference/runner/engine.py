@@ -93,6 +93,9 @@ class Engine(Protocol):
         """One token for every job that decodes, and at most about `budget` prompt tokens, of all together,
         for those that do not yet."""
 
+    def rest(self) -> None:
+        """Nobody asks anything: give back memory that is kept for speed alone."""
+
     def embed(self, inputs: list[list[int]]) -> list[NDArray[np.float32]]:
         """One vector of length 1 per input. Raises RunnerRefused when the model is not for that."""
 

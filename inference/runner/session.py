@@ -37,7 +37,7 @@ from inference.request import (
     Tokens,
     Vectors,
 )
-from inference.runner import link
+from inference.runner import heap, link
 from inference.runner.answer import Answer
 from inference.runner.constrain import constraint
 from inference.runner.engine import Constraint, Engine, Job, Step, Token
@@ -253,7 +253,8 @@ class Session:
         self.rest()
 
     def rest(self) -> None:
-        """When nobody asks anything for a while, write what is kept to disk, one entry at a time."""
+        """When nobody asks anything for a while, give memory back and write what is kept to disk, one entry
+        at a time."""
         if self.resting:
             self.resting.cancel()
         if not self.requests:
@@ -261,7 +262,7 @@ class Session:
 
     def save(self) -> None:
         if not self.requests:
-            self.scheduler.order(lambda engine: engine.prefixes.save(), self.on_loop(self.saved))
+            self.scheduler.order(resting, self.on_loop(self.saved))
 
     def saved(self, more: bool, _: None) -> None:
         if more:
@@ -323,6 +324,13 @@ def parser_of(wanted: Generate, tokenizer: Tokenizer, prepared: Prepared) -> Par
     return parser(
         tokenizer.template, prepared.text, offered, forced=wanted.tool_choice not in ("auto", "none")
     )
+
+
+def resting(engine: Engine) -> bool:
+    """What is done between two requests that are far apart; whether there is more of it."""
+    engine.rest()
+    heap.trim()
+    return engine.prefixes.save()
 
 
 def seeded(sampling: Sampling, choice: int) -> Sampling:

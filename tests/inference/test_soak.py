@@ -14,23 +14,26 @@ import httpx
 import psutil
 import pytest
 
+from inference.runner.session import IDLE
 from tests.inference import chat
 from tests.inference.test_scheduling import counts
 from tests.processes import Role, wait_until
 
 CLIENTS = 32
-WHOLE, PART = 300.0, 10.0
+WHOLE, PART = 300.0, 8.0
+# Seconds: a runner gives memory back when nobody has asked for anything for IDLE.
+SURELY_IDLE = 1.5 * IDLE
 # What memory may be in the end, as a multiple of what it was after warming up.
 GROWTH = 1.05
-WORDS, LONGEST = ("the", "of", "and", "server", "token"), 600
-ENGINES = {"mlx": "models"}
+WORDS, LONGEST, LONGEST_IN_PART = ("the", "of", "and", "server", "token"), 600, 120
+ENGINES = {"mlx": "models", "gguf": "gguf_models"}
 
 
 class Client:
     """Asks at random, the same for the same seed, and counts how its requests end."""
 
-    def __init__(self, url: str, seed: int, ends: Counter[str]) -> None:
-        self.dice, self.ends = random.Random(seed), ends
+    def __init__(self, url: str, seed: int, longest: int, ends: Counter[str]) -> None:
+        self.dice, self.longest, self.ends = random.Random(seed), longest, ends
         headers = {
             "Authorization": f"Bearer {seed}",
             "X-Priority": self.dice.choice(("interactive", "batch")),
@@ -48,12 +51,12 @@ class Client:
                 self.ends[await self.dice.choice(acts)(self.wanted())] += 1
 
     def heaviest(self) -> dict[str, Any]:
-        words = " ".join(self.dice.choice(WORDS) for _ in range(LONGEST))
+        words = " ".join(self.dice.choice(WORDS) for _ in range(self.longest))
         return chat.body(messages=[{"role": "user", "content": words}], max_tokens=32)
 
     def wanted(self) -> dict[str, Any]:
         dice = self.dice
-        length = dice.choice((1, 10, 10, 100, 100, LONGEST))
+        length = dice.choice((1, 10, 10, 100, 100, self.longest))
         words = " ".join(dice.choice(WORDS) for _ in range(length))
         fields: dict[str, Any] = {"messages": [{"role": "user", "content": words}]}
         fields["max_tokens"] = dice.choice((1, 8, 8, 32, 150))
@@ -95,14 +98,15 @@ class Client:
 
 async def crowd(url: str, seconds: float, seed: int) -> Counter[str]:
     """How the requests of all clients ended."""
+    longest = LONGEST if seconds > PART else LONGEST_IN_PART
     ends: Counter[str] = Counter()
     until = time.monotonic() + seconds
-    await asyncio.gather(*(Client(url, seed + number, ends).run(until) for number in range(CLIENTS)))
+    await asyncio.gather(*(Client(url, seed + number, longest, ends).run(until) for number in range(CLIENTS)))
     return ends
 
 
 class Memory(NamedTuple):
-    """Bytes: of the model and what runs on it, kept prefixes aside, and of the runner's process."""
+    """Bytes, at rest: of the model and what runs on it, kept prefixes aside, and of the runner's process."""
 
     tensors: int
     process: int
@@ -114,7 +118,17 @@ def crowded(url: str, seconds: float, seed: int) -> tuple[Memory, Counter[str]]:
     wait_until(lambda: settled(url), "every job to be gone")
     found = chat.runner(url)
     held = found["activity"]["memory_bytes"] - found["activity"]["prefix_cache_bytes"]
-    return Memory(held, psutil.Process(found["pid"]).memory_info().rss), ends
+    return Memory(held, at_rest(psutil.Process(found["pid"]))), ends
+
+
+def at_rest(process: psutil.Process) -> int:
+    """Its memory, when that has not changed for as long as a runner waits before it gives some back."""
+    found, since = 0, time.monotonic()
+    while time.monotonic() < since + SURELY_IDLE:
+        if (now := process.memory_info().rss) != found:
+            found, since = now, time.monotonic()
+        time.sleep(0.1)
+    return found
 
 
 def settled(url: str) -> bool:
@@ -130,7 +144,7 @@ def test_a_crowd_leaves_nothing_behind(
     seconds = WHOLE if request.config.getoption("markexpr") == "soak" else PART
     models = request.getfixturevalue(ENGINES[engine])
     # A small cache is full before the measurement, and changes all the time.
-    lmx = start_lmx(LMX_MODELS=str(models), LMX_PREFIX_CACHE_MB="16")
+    lmx = start_lmx(LMX_MODELS=str(models), LMX_PREFIX_CACHE_MB="4")
     before = chat.text(lmx.url)
     runner = psutil.Process(chat.runner(lmx.url)["pid"])
     start, _ = crowded(lmx.url, seconds / 2, seed=1000)

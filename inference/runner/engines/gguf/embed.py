@@ -33,7 +33,7 @@ class Embedder:
         self.limit = assignment.context
         size = max(BATCH, assignment.context)
         self.context = Context(model, Shape(size, TOGETHER, size, size, pooled=True))
-        self.context.use_threads(cores(), cores())
+        self.context.use_threads(cores())
         self.batch = Batch(size)
         pooling = C.llama_pooling_type(self.context.pointer)
         if pooling in (C.LLAMA_POOLING_TYPE_NONE, C.LLAMA_POOLING_TYPE_UNSPECIFIED):
@@ -70,6 +70,9 @@ class Embedder:
 
     def step(self, budget: int) -> Step:
         return Step([], [])
+
+    def rest(self) -> None:
+        """All of llama.cpp's memory was set aside at the load."""
 
     def embed(self, inputs: list[list[int]]) -> list[NDArray[np.float32]]:
         if self.ranks:

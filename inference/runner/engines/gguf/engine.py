@@ -18,7 +18,7 @@ from inference.runner.engine import Job, Step, Token
 from inference.runner.engines.gguf.library import Batch, Context, Model, Shape
 from inference.runner.engines.gguf.sampling import Sampler
 from inference.runner.engines.gguf.states import Memory, Saved, Sequence, cell_bytes
-from inference.runner.engines.gguf.threads import quickest
+from inference.runner.engines.gguf.threads import Threads
 from inference.runner.prefix_cache import Arrays, PrefixCache
 from inference.runner.prefix_disk import tier
 from inference.runner.radix import common
@@ -73,7 +73,7 @@ class GgufEngine:
         spare = min(assignment.cache_bytes // each, SPARE * assignment.context)
         shape = Shape(assignment.context + spare, self.live, BATCH, CHUNK)
         self.context = Context(model, shape)
-        self.context.use_threads(*quickest(self.context, min(tokenizer.ends, default=0)))
+        self.threads = Threads(self.context, min(tokenizer.ends, default=0))
         self.memory = Memory(self.context, each)
         self.batch = Batch(BATCH)
         self.prefixes: PrefixCache[Saved] = PrefixCache(
@@ -123,6 +123,9 @@ class GgufEngine:
         if found := self.running.pop(id, None):
             self.keep(found)
 
+    def rest(self) -> None:
+        """All of llama.cpp's memory was set aside at the load."""
+
     def embed(self, inputs: list[list[int]]) -> list[NDArray[Any]]:
         raise RunnerRefused("This model is not for embeddings.", field="model")
 
@@ -134,6 +137,7 @@ class GgufEngine:
         read = self.fill(budget)
         if not read:
             return Step([], [])
+        self.threads.suit(len(self.batch))
         if not self.context.decode(self.batch):
             raise MemoryError("llama.cpp finds no cells for a batch that has them by our count")
         return self.settle(read)

@@ -174,9 +174,8 @@ class Context:
     def close(self) -> None:
         C.llama_free(self.pointer)
 
-    def use_threads(self, one: int, many: int) -> None:
-        """For a batch of one token, and for larger ones."""
-        C.llama_set_n_threads(self.pointer, one, many)
+    def use_threads(self, count: int) -> None:
+        C.llama_set_n_threads(self.pointer, count, count)
 
     def decode(self, batch: Batch) -> bool:
         """Compute; False when there are no cells for the batch, and nothing was done."""

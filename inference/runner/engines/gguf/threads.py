@@ -1,7 +1,7 @@
 """How many threads compute: measured, for it depends on the model's size and on what else the machine does.
 
-A small model waits longer for its threads to meet than they save; a large one wants every core, unless
-another process has some of them.
+A small model waits longer for its threads to meet than they save, unless many tokens are computed at once;
+a large one wants every core.
 """
 
 import time
@@ -10,37 +10,53 @@ import psutil
 
 from inference.runner.engines.gguf.library import Batch, Context
 
-# Tokens in a batch of many; how often each number of threads is tried.
-MANY, ROUNDS = 16, 4
+# Sizes of batches that are tried: one answer, several, a prompt. A batch computes as the next smaller one.
+SIZES = (1, 8, 64)
+# How often each number of threads is tried.
+ROUNDS = 4
 # Seconds of a core that the server and its client need for each step: where all cores compute, they add up.
 SERVER = 0.001
+# Seconds for one token, from which on a model is large.
+LARGE = 0.02
 
 
-def quickest(context: Context, token: int) -> tuple[int, int]:
-    """Threads for one token at a time, and for many. Sequence 0 is used, and empty afterwards."""
-    batch = Batch(MANY)
-    return best(context, batch, [token]), best(context, batch, [token] * MANY)
+class Threads:
+    """Sequence 0 of the context is used, and empty afterwards."""
 
+    def __init__(self, context: Context, token: int) -> None:
+        self.context, self.batch, self.token = context, Batch(max(SIZES)), token
+        self.used = 0
+        self.best = dict.fromkeys(SIZES, cores())
+        self.use(cores())
+        if self.seconds(1) < LARGE:
+            self.best = {size: self.quickest(size) for size in SIZES}
 
-def best(context: Context, batch: Batch, tokens: list[int]) -> int:
-    all_cores = cores()
-    times: dict[int, list[float]] = {count: [] for count in candidates(all_cores)}
-    for _ in range(ROUNDS):  # in turn, so that a busy moment touches all alike
-        for count, found in times.items():
-            context.use_threads(count, count)
-            found.append(seconds(context, batch, tokens))
-    return min(times, key=lambda count: min(times[count][1:]) + SERVER * (count == all_cores))
+    def suit(self, tokens: int) -> None:
+        """Compute the next batch, of so many tokens, with the threads that suit it."""
+        self.use(self.best[max(size for size in SIZES if size <= max(tokens, 1))])
 
+    def use(self, count: int) -> None:
+        if count != self.used:
+            self.context.use_threads(count)
+            self.used = count
 
-def seconds(context: Context, batch: Batch, tokens: list[int]) -> float:
-    batch.clear()
-    batch.add(0, tokens, 0, scored=True)
-    start = time.perf_counter()
-    context.decode(batch)
-    context.scores(1)  # waits for what is computed elsewhere, as on a GPU
-    spent = time.perf_counter() - start
-    context.forget(0)
-    return spent
+    def quickest(self, size: int) -> int:
+        times: dict[int, list[float]] = {count: [] for count in candidates(cores())}
+        for _ in range(ROUNDS):  # in turn, so that a busy moment touches all alike
+            for count, found in times.items():
+                self.use(count)
+                found.append(self.seconds(size))
+        return min(times, key=lambda count: min(times[count][1:]) + SERVER * (count == cores()))
+
+    def seconds(self, size: int) -> float:
+        self.batch.clear()
+        self.batch.add(0, [self.token] * size, 0, scored=True)
+        start = time.perf_counter()
+        self.context.decode(self.batch)
+        self.context.scores(1)  # waits for what is computed elsewhere, as on a GPU
+        spent = time.perf_counter() - start
+        self.context.forget(0)
+        return spent
 
 
 def candidates(cores: int) -> list[int]:

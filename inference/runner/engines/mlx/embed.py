@@ -85,6 +85,9 @@ class MlxEmbedder:
     def step(self, budget: int) -> Step:
         return Step([], [])
 
+    def rest(self) -> None:
+        mx.clear_cache()
+
     def embed(self, inputs: list[list[int]]) -> list[NDArray[np.float32]]:
         """One vector of length 1 per input, which has at least one token."""
         found: dict[int, NDArray[np.float32]] = {}

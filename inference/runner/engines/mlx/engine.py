@@ -191,6 +191,9 @@ class MlxEngine:
         chosen: Any = report.chosen.item()
         return token._replace(logprob=chosen, top=likeliest(report))
 
+    def rest(self) -> None:
+        mx.clear_cache()
+
     def embed(self, inputs: list[list[int]]) -> list[NDArray[np.float32]]:
         raise RunnerRefused(
             "This model chats, and makes no embeddings. Ask an embedding model.", field="model"
