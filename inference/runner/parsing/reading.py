@@ -94,9 +94,11 @@ class Reading:
         tools: list[Tool],
         *,
         thinking: bool,
+        forced: bool,
         prompt: str,
     ) -> None:
         self.family, self.reasoning, self.prompt = family, reasoning, prompt
+        self.forced = forced
         self.tools = {tool.name: tool for tool in tools}
         self.thinking = thinking
         self.source = Source()
@@ -122,7 +124,8 @@ class Reading:
         next(self.steps, None)
         found = joined(self.out)
         self.out.clear()
-        return found
+        # A grammar lets nothing come but calls: other text is the beginning of one that was cut off.
+        return [piece for piece in found if not isinstance(piece, Content)] if self.forced else found
 
     def begin(self, name: str, id: str | None = None) -> Call | None:
         """The next call; None when `name` makes none here."""

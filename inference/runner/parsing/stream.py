@@ -32,4 +32,4 @@ def parser(template: str | None, prompt: str, tools: list[Tool], *, forced: bool
     if thoughts == reasoning.NONE and not calls and not found.envelope:
         return Through()
     thinking = reasoning.begun(template, prompt)
-    return Reading(found, thoughts, tools, thinking=thinking, prompt=prompt)
+    return Reading(found, thoughts, tools, thinking=thinking, forced=forced, prompt=prompt)

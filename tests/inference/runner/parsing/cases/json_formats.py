@@ -245,6 +245,11 @@ CASES = [
          '<think>\nSo.\n</think>\n\n[{"name": "weather", "arguments": {"city": "Oslo"}}]',
          [Thought("So."), OSLO], forced=True),
     Case("forced in the family's own JSON", HERMES, weather('{"city": "Oslo"}'), [OSLO], forced=True),
+    Case("forced, and cut off in the marker", HERMES, "<tool_c", [], forced=True),
+    Case("forced, and cut off before the name", HERMES, '<tool_call>\n{"na', [], forced=True),
+    Case("forced, and cut off without a family", "<|im_start|>", '{"name": "wea', [], forced=True),
+    Case("forced, and cut off in the second call", HERMES,
+         weather('{"city": "Oslo"}') + '\n<tool_call>\n{"name"', [OSLO], forced=True),
     Case("not forced without a family", "<|im_start|>", '{"name": "weather", "arguments": {"city": "Oslo"}}',
          [Content('{"name": "weather", "arguments": {"city": "Oslo"}}')]),
 ]  # fmt: skip
