@@ -108,6 +108,56 @@ def finish(writer: GGUFWriter, file: Path) -> Path:
     return file
 
 
+# ── Recurrent models ───────────────────────────────────────────────────────────────────────────────
+
+MAMBA, BLOCKS, INNER, STATE, KERNEL, RANK = 32, 2, 64, 16, 4, 4
+
+
+def write_mamba(file: Path, folder: Path) -> Path:
+    """An untrained Mamba with the tokenizer and template of the tiny model in `folder`."""
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    writer = GGUFWriter(file, "mamba")
+    writer.add_name("tiny-mamba")
+    writer.add_context_length(2048)
+    writer.add_embedding_length(MAMBA)
+    writer.add_block_count(BLOCKS)
+    writer.add_feed_forward_length(0)
+    writer.add_head_count(0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_ssm_conv_kernel(KERNEL)
+    writer.add_ssm_inner_size(INNER)
+    writer.add_ssm_state_size(STATE)
+    writer.add_ssm_time_step_rank(RANK)
+    vocabulary(writer, made)
+    writer.add_chat_template(tiny.TEMPLATE)
+    for name, tensor in recurrent(made.get_vocab_size()):
+        writer.add_tensor(name, tensor)
+    return finish(writer, file)
+
+
+def recurrent(words: int) -> Iterable[tuple[str, Tensor]]:
+    dice = np.random.default_rng(tiny.SEED)
+
+    def matrix(rows: int, columns: int) -> Tensor:
+        return dice.standard_normal((rows, columns), dtype=np.float32) / np.float32(columns**0.5)
+
+    yield "token_embd.weight", matrix(words, MAMBA) * 4
+    yield "output_norm.weight", np.ones(MAMBA, np.float32)
+    for layer in range(BLOCKS):
+        block = f"blk.{layer}"
+        yield f"{block}.attn_norm.weight", np.ones(MAMBA, np.float32)
+        yield f"{block}.ssm_in.weight", matrix(2 * INNER, MAMBA)
+        yield f"{block}.ssm_conv1d.weight", matrix(INNER, KERNEL)
+        yield f"{block}.ssm_conv1d.bias", np.zeros(INNER, np.float32)
+        yield f"{block}.ssm_x.weight", matrix(RANK + 2 * STATE, INNER)
+        yield f"{block}.ssm_dt.weight", matrix(INNER, RANK)
+        yield f"{block}.ssm_dt.bias", np.zeros(INNER, np.float32)
+        # How fast the state fades: slowly, so that the beginning of a text still counts at its end.
+        yield f"{block}.ssm_a", np.full((INNER, STATE), -0.05, np.float32)
+        yield f"{block}.ssm_d", np.ones(INNER, np.float32)
+        yield f"{block}.ssm_out.weight", matrix(MAMBA, INNER)
+
+
 # ── Encoders ───────────────────────────────────────────────────────────────────────────────────────
 
 WIDTH, DEEP, LENGTH = 32, 2, 64
