@@ -1,5 +1,6 @@
 """What was asked, as the tokens that the model continues."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -82,14 +83,18 @@ class Prompts:
 
     def inputs(self, wanted: list[Plain | Raw]) -> list[list[int]]:
         """The tokens of what is to be embedded. Raises RunnerRefused."""
-        characters = sum(len(one.text) for one in wanted if isinstance(one, Plain))
+        self.hold_texts((one.text for one in wanted if isinstance(one, Plain)), "input")
+        return [self.input(one, position) for position, one in enumerate(wanted)]
+
+    def hold_texts(self, texts: Iterable[str], field: str) -> None:
+        """Refuse more text than is tokenised for one request."""
+        characters = sum(map(len, texts))
         if characters > LARGEST:
             raise RunnerRefused(
-                f"The inputs have {characters} characters, and at most {LARGEST} are read. Send fewer.",
-                field="input",
+                f"The texts have {characters} characters, and at most {LARGEST} are read. Send fewer.",
+                field=field,
                 code="prompt_too_large",
             )
-        return [self.input(one, position) for position, one in enumerate(wanted)]
 
     def input(self, wanted: Plain | Raw, position: int) -> list[int]:
         try:

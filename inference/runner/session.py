@@ -181,6 +181,8 @@ class Session:
 
     def plan(self, wanted: Generate) -> tuple[Prepared, list[Job]]:
         """The jobs of a request, one per choice; the later ones share the first one's prompt."""
+        if (kind := self.assignment.kind) != "chat":
+            raise RunnerRefused(f"This is a model for {kind}: it continues no text.", field="model")
         if isinstance(wanted.prompt, Chat) and wanted.tool_choice == "none":
             # A model that sees no tools calls none.
             unoffered = msgspec.structs.replace(wanted.prompt, tools=[])
@@ -235,6 +237,7 @@ class Session:
         self.send(Vectors(wanted.id, found, sum(map(len, inputs))))
 
     async def rank(self, wanted: Rank) -> None:
+        self.prompts.hold_texts([wanted.query, *wanted.documents], "documents")
         scores, read = await self.between_steps(lambda engine: engine.rank(wanted.query, wanted.documents))
         self.send(Scores(wanted.id, scores, read))
 
