@@ -221,7 +221,13 @@ def refusal(event: Failed) -> Refusal:
 
 def environment() -> dict[str, str]:
     """What a runner runs in: the system's OpenBLAS before MLX's own, tokenizers kept off the network."""
-    chosen = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    chosen = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",  # it would miss PyTorch at every load
+    }
     # llama.cpp's threads sleep while they wait: by default they spin, and on a machine that also does
     # something else each layer then waits for a thread that waits for a core (measured: 10 times slower).
     chosen.setdefault("OMP_WAIT_POLICY", "passive")
