@@ -10,6 +10,8 @@ HINTS = {
     "model_load_failed": "The log of LMX says why the model did not load.",
     "context_length_exceeded": "Start a new session (`/new`), or choose a model with a longer context.",
     "shutting_down": "Start LMX again with `opta serve`, and send the turn again.",
+    "queue_full": "Send the turn again when others are answered; LMX_QUEUE says how many may wait.",
+    "reading_too_slowly": "Send the turn again: the daemon was too busy to read the answer.",
     "upstream_refused": "Change what the message names and send the turn again.",
     "upstream_error": "Send the turn again; if it fails again, the log of LMX says why.",
     "upstream_truncated": "See whether LMX still runs (`opta status`), and send the turn again.",
