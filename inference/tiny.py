@@ -7,6 +7,7 @@ and a first `make up` need. Everything a real model folder holds is here, made f
 import json
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,21 @@ SEED = 20260
 MARK = "made-by-make-tiny-model"
 END, START = "<|im_end|>", "<|im_start|>"
 SPECIAL = ("<|endoftext|>", START, END)
-VOCABULARY, HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD, MLP, CONTEXT = 4096, 384, 4, 6, 2, 64, 1024, 8192
+VOCABULARY, HEAD, CONTEXT = 4096, 64, 8192
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large a model is; a head is HEAD wide."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    mlp: int
+
+
+TINY = Shape(hidden=384, layers=4, heads=6, kv_heads=2, mlp=1024)
 
 # ChatML, as Qwen and many others speak it, with tools in the way of Hermes.
 TEMPLATE = """\
@@ -124,32 +139,32 @@ def speakable(made: Tokenizer) -> NDArray[np.bool_]:
     return np.array([text[:1] == " " and text[1:].isalpha() and len(text) > 2 for text in texts])
 
 
-def weights(say: NDArray[np.bool_]) -> dict[str, NDArray[np.float16]]:
+def weights(say: NDArray[np.bool_], shape: Shape) -> dict[str, NDArray[np.float16]]:
     """Random weights; `say` marks the tokens that the head may choose.
 
     Llama's head has no bias. Coordinate 0 of the residual stream serves as one: every embedding sets
     it to the same value and no layer writes to it, so the head's column 0 is added to each score.
     """
-    dice = np.random.default_rng(SEED)
+    dice, hidden = np.random.default_rng(SEED), shape.hidden
 
     def matrix(rows: int, columns: int) -> NDArray[np.float32]:
         return dice.standard_normal((rows, columns), dtype=np.float32) / np.float32(columns**0.5)
 
-    embed = dice.standard_normal((VOCABULARY, HIDDEN), dtype=np.float32)
+    embed = dice.standard_normal((VOCABULARY, hidden), dtype=np.float32)
     embed[:, 0] = 4
-    head = 3 * matrix(VOCABULARY, HIDDEN)
+    head = 3 * matrix(VOCABULARY, hidden)
     head[:, 0] = np.where(say, 0, -100)
-    ones = np.ones(HIDDEN, dtype=np.float32)
+    ones = np.ones(hidden, dtype=np.float32)
     tensors = {"model.embed_tokens.weight": embed, "lm_head.weight": head, "model.norm.weight": ones}
-    for layer in range(LAYERS):
+    for layer in range(shape.layers):
         block: dict[str, NDArray[np.float32]] = {
-            "self_attn.q_proj": matrix(HEADS * HEAD, HIDDEN),
-            "self_attn.k_proj": matrix(KV_HEADS * HEAD, HIDDEN),
-            "self_attn.v_proj": matrix(KV_HEADS * HEAD, HIDDEN),
-            "self_attn.o_proj": matrix(HIDDEN, HEADS * HEAD),
-            "mlp.gate_proj": matrix(MLP, HIDDEN),
-            "mlp.up_proj": matrix(MLP, HIDDEN),
-            "mlp.down_proj": matrix(HIDDEN, MLP),
+            "self_attn.q_proj": matrix(shape.heads * HEAD, hidden),
+            "self_attn.k_proj": matrix(shape.kv_heads * HEAD, hidden),
+            "self_attn.v_proj": matrix(shape.kv_heads * HEAD, hidden),
+            "self_attn.o_proj": matrix(hidden, shape.heads * HEAD),
+            "mlp.gate_proj": matrix(shape.mlp, hidden),
+            "mlp.up_proj": matrix(shape.mlp, hidden),
+            "mlp.down_proj": matrix(hidden, shape.mlp),
             "input_layernorm": ones,
             "post_attention_layernorm": ones,
         }
@@ -158,16 +173,16 @@ def weights(say: NDArray[np.bool_]) -> dict[str, NDArray[np.float16]]:
     return {name: tensor.astype(np.float16) for name, tensor in tensors.items()}
 
 
-def config(ids: dict[str, int | None]) -> dict[str, object]:
+def config(ids: dict[str, int | None], shape: Shape) -> dict[str, object]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "vocab_size": VOCABULARY,
-        "hidden_size": HIDDEN,
-        "intermediate_size": MLP,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": KV_HEADS,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.mlp,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
         "head_dim": HEAD,
         "max_position_embeddings": CONTEXT,
         "rms_norm_eps": 1e-5,
@@ -193,8 +208,11 @@ def write_json(file: Path, value: dict[str, object]) -> None:
     file.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def write(folder: Path, say: Callable[[str], object] = print) -> None:
-    """Write the model into `folder`, telling `say` each step; the same bytes every time."""
+def write(folder: Path, say: Callable[[str], object] = print, shape: Shape = TINY) -> None:
+    """Write the model into `folder`, telling `say` each step; the same bytes every time.
+
+    Measurements want a larger `shape` too: one whose weights no cache of the processor holds.
+    """
     refuse_foreign(folder)
     folder.mkdir(parents=True, exist_ok=True)
     say("training the tokenizer …")
@@ -214,10 +232,10 @@ def write(folder: Path, say: Callable[[str], object] = print) -> None:
         },
     )
     say("drawing the weights …")
-    tensors = weights(speakable(made))
+    tensors = weights(speakable(made), shape)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     # An untrained model never ends by itself.
     write_json(folder / "generation_config.json", {"eos_token_id": ids[END], "max_new_tokens": 128})
     # Last: a folder with a config is a whole model.
-    write_json(folder / "config.json", config(ids))
+    write_json(folder / "config.json", config(ids, shape))
     say(f"{folder}: {sum(tensor.size for tensor in tensors.values()) / 1e6:.1f}M parameters")

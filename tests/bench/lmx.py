@@ -6,20 +6,28 @@ ratio misses its bound.
 
 import asyncio
 import importlib.metadata
+import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
+from typing import Any
 
+from inference import tiny
 from inference.pool import environment
 from tests import processes
-from tests.bench.measure import compare
+from tests.bench import alone
+from tests.bench.measure import compare, decode_speed
 from tests.inference.gguf import write_tiny
 from tests.processes import ROOT, Role
 
 ROUNDS = 3
+# Measurements of a stream with a server around it and without, in turn.
+PAIRS = 9
+SMALL = tiny.Shape(hidden=768, layers=8, heads=12, kv_heads=4, mlp=2048)
 Bounds = dict[str, tuple[str, float]]
 
 
@@ -33,6 +41,33 @@ class Match:
     command: Callable[[Path, int], list[str]]
     ready: str
     bounds: Bounds
+    # Write the model into a folder of its own: the one that both serve, and the one whose speed is measured
+    # with a server around it and without. Steps as short as the tiny model's has no model in use.
+    model: Callable[[Path], Path]
+    larger: Callable[[Path], Path]
+
+
+def tiny_folder(folder: Path) -> Path:
+    """10M parameters."""
+    model = folder / "tiny" / tiny.NAME
+    tiny.write(model, quietly)
+    return model
+
+
+def small_folder(folder: Path) -> Path:
+    """57M parameters: the weights are fetched from memory for each step, as with every model in use."""
+    model = folder / "small" / "opta-small"
+    tiny.write(model, quietly, SMALL)
+    return model
+
+
+def small_gguf(folder: Path) -> Path:
+    model = folder / "gguf" / "opta-small.gguf"
+    return model if model.exists() else write_tiny(model, small_folder(folder))
+
+
+def quietly(_: str) -> None:
+    """No word of how a model is made."""
 
 
 def mlx_server(model: Path, port: int) -> list[str]:
@@ -57,11 +92,11 @@ METAL = sys.platform == "darwin"
 MATCHES = (
     Match(
         "mlx", "mlx-lm", mlx_server, "/health",
-        bounds(1.0, 1.0, 1.0, 1.2) if METAL else bounds(2.5, 0.25, 0.4, 4.0),
+        bounds(1.0, 1.0, 1.0, 1.2) if METAL else bounds(2.5, 0.25, 0.4, 4.0), tiny_folder, small_folder,
     ),
     Match(
         "gguf", "llama-cpp-python", llama_server, "/v1/models",
-        {"decode_tps": ("≥", 1.0), "tps@8": ("≥", 3.5), "ttft@8_ms": ("≤", 0.2)},
+        {"decode_tps": ("≥", 1.0), "tps@8": ("≥", 3.5), "ttft@8_ms": ("≤", 0.2)}, small_gguf, small_gguf,
     ),
 )  # fmt: skip
 # Of the speed of an engine alone, what is left with the front and the socket around it.
@@ -87,46 +122,52 @@ def peer(match: Match, folder: Path, model: Path) -> Role:
     return role.start(match.ready)
 
 
-def alone(engine: str, model: Path) -> float:
-    """Tokens per second of one stream in the engine itself, as a runner's process is started."""
-    command = [sys.executable, "-m", "tests.bench.alone", engine, str(model)]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True)
-    return float(done.stdout)
+def around(match: Match, folder: Path) -> tuple[float, float]:
+    """Tokens per second of one stream over HTTP, and in the engine itself in a process like a runner's:
+    measured in turn on the larger model, and the mean of each."""
+    model = match.larger(folder)
+    command = [sys.executable, "-m", "tests.bench.alone", match.engine, str(model)]
+    pipes: dict[str, Any] = {"stdin": PIPE, "stdout": PIPE, "text": True, "bufsize": 1}
+    lmx = processes.lmx(folder, model.parent)
+    try:
+        with subprocess.Popen(command, cwd=ROOT, env=environment(), **pipes) as bare:
+            pairs = []
+            for round in range(1 + PAIRS):  # the first one warms up
+                bare.stdin.write("\n")
+                engines = float(bare.stdout.readline())
+                pairs.append((decode_speed(lmx.url, round, alone.TOKENS), engines))
+            bare.stdin.close()
+    finally:
+        lmx.stop()
+    served, engine = zip(*pairs[1:], strict=True)
+    return statistics.harmonic_mean(served), statistics.harmonic_mean(engine)
 
 
-def play(match: Match, folder: Path, model: Path, served: Path) -> bool:
-    """Measure and print one match; whether every bound held."""
+def play(match: Match, folder: Path) -> bool:
+    """Measure and print one match in an empty `folder`; whether every bound held."""
+    model = match.model(folder)
     version = importlib.metadata.version(match.package)
     print(f"\n{match.engine}: LMX and {match.package} {version}, {ROUNDS} rounds each …", flush=True)
-    bare = alone(match.engine, model)
-    ours, theirs = processes.lmx(folder, served), peer(match, folder, model)
+    ours, theirs = processes.lmx(folder, model.parent), peer(match, folder, model)
     try:
         figures = asyncio.run(compare([ours.url, theirs.url], ROUNDS))
     finally:
         ours.stop()
         theirs.kill()
+    served, bare = around(match, folder)
     print(f"{'figure':<14}{'LMX':>10}{'peer':>10}{'ratio':>8}  bound")
     for name, (our, their) in figures.items():
         print(line(match.bounds, name, our, their))
-    decode = figures["decode_tps"][0]
-    print(line(AROUND, "around", decode, bare), "(of the engine alone)", flush=True)
+    print(line(AROUND, "around", served, bare), "(the engine alone)", flush=True)
     held = [holds(match.bounds, name, our / their) for name, (our, their) in figures.items()]
-    return all(held) and holds(AROUND, "around", decode / bare)
+    return all(held) and holds(AROUND, "around", served / bare)
 
 
 def main() -> int:
     wanted = sys.argv[1:] or [match.engine for match in MATCHES]
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        tiny = folder / "mlx" / "opta-tiny"
-        make = [sys.executable, "manage.py", "make_tiny_model", str(tiny)]
-        subprocess.run(make, cwd=ROOT, check=True)
-        models = {"mlx": tiny, "gguf": write_tiny(folder / "gguf" / "tiny.gguf", tiny)}
-        held = [
-            play(match, folder, models[match.engine], folder / match.engine)
-            for match in MATCHES
-            if match.engine in wanted
-        ]
+        played = [match for match in MATCHES if match.engine in wanted]
+        held = [play(match, Path(temporary) / match.engine) for match in played]
     return 0 if all(held) else 1
 
 

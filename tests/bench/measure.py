@@ -12,6 +12,7 @@ ttft@8_ms     median time to the first token of eight streams that start togethe
 import asyncio
 import json
 import random
+import socket
 import statistics
 import time
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ class Timing:
     total: float
     completion_tokens: int
 
+    @property
+    def speed(self) -> float:
+        """Tokens per second after the first."""
+        return (self.completion_tokens - 1) / (self.total - self.first)
+
 
 def words(count: int, seed: int) -> str:
     dice, known = random.Random(seed), WORDS.split()
@@ -46,13 +52,17 @@ def user(count: int, seed: int) -> dict[str, str]:
     return {"role": "user", "content": words(count, seed)}
 
 
-async def ask(client: httpx.AsyncClient, messages: Messages, max_tokens: int) -> Timing:
-    wanted = {
+def wanted(messages: Messages, max_tokens: int) -> dict[str, Any]:
+    return {
         "messages": messages, "max_tokens": max_tokens, "temperature": 0,
         "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip
+
+
+async def ask(client: httpx.AsyncClient, messages: Messages, max_tokens: int) -> Timing:
     start, chunks = time.perf_counter(), []
-    async with client.stream("POST", "/v1/chat/completions", json=wanted) as response:
+    asked = wanted(messages, max_tokens)
+    async with client.stream("POST", "/v1/chat/completions", json=asked) as response:
         if response.status_code != 200:
             raise RuntimeError(f"{response.url}: {response.status_code} {(await response.aread())[:300]!r}")
         # Read now and understood afterwards: the client takes its time from the cores that the server has.
@@ -93,7 +103,7 @@ async def measure(url: str, seed: int) -> Figures:
         together = await asyncio.gather(*many)
         wall = time.perf_counter() - start
     return {
-        "decode_tps": (short.completion_tokens - 1) / (short.total - short.first),
+        "decode_tps": short.speed,
         "prefill_ms": cold.first * 1e3,
         "ttft_ms": short.first * 1e3,
         "warm_ttft_ms": warm.first * 1e3,
@@ -101,6 +111,24 @@ async def measure(url: str, seed: int) -> Figures:
         f"tps@{STREAMS}": sum(timing.completion_tokens for timing in together) / wall,
         f"ttft@{STREAMS}_ms": statistics.median(timing.first for timing in together) * 1e3,
     }
+
+
+def decode_speed(url: str, seed: int, tokens: int) -> float:
+    """Tokens per second of one stream of so many, read from the bare socket: what reading costs is not the
+    server's, and on a small machine it takes from the same cores."""
+    at = httpx.URL(url)
+    body = json.dumps(wanted([user(SHORT, seed)], tokens)).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {at.host}:{at.port}\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    chunks = []
+    with socket.create_connection((at.host, at.port or 80)) as connection:
+        start = time.perf_counter()
+        connection.sendall(head.encode() + body)
+        while chunk := connection.recv(1 << 16):
+            chunks.append((time.perf_counter(), chunk))
+    return understood(start, time.perf_counter(), chunks).speed
 
 
 async def compare(urls: list[str], rounds: int) -> dict[str, list[float]]:

@@ -40,7 +40,7 @@ def write_tiny(
     if base:
         writer.add_base_model_count(1)
         writer.add_base_model_repo_url(0, f"https://huggingface.co/{base}")
-    architecture(writer)
+    architecture(writer, json.loads((folder / "config.json").read_text()))
     vocabulary(writer, made)
     if template is not None:
         writer.add_chat_template(template)
@@ -49,19 +49,19 @@ def write_tiny(
     return finish(writer, file)
 
 
-def architecture(writer: GGUFWriter) -> None:
-    writer.add_context_length(tiny.CONTEXT)
-    writer.add_embedding_length(tiny.HIDDEN)
-    writer.add_block_count(tiny.LAYERS)
-    writer.add_feed_forward_length(tiny.MLP)
-    writer.add_head_count(tiny.HEADS)
-    writer.add_head_count_kv(tiny.KV_HEADS)
-    writer.add_key_length(tiny.HEAD)
-    writer.add_value_length(tiny.HEAD)
-    writer.add_rope_dimension_count(tiny.HEAD)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(tiny.VOCABULARY)
+def architecture(writer: GGUFWriter, config: dict[str, Any]) -> None:
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_key_length(config["head_dim"])
+    writer.add_value_length(config["head_dim"])
+    writer.add_rope_dimension_count(config["head_dim"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
 
 
 def vocabulary(writer: GGUFWriter, made: Tokenizer) -> None:

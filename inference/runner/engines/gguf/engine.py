@@ -83,6 +83,8 @@ class GgufEngine:
         )
         # Oldest first.
         self.running: dict[int, Running] = {}
+        # Whose last token is on its way, and what they have read is yet to be kept.
+        self.ended: list[Running] = []
 
     @property
     def activity(self) -> Activity:
@@ -106,7 +108,7 @@ class GgufEngine:
 
     @property
     def busy(self) -> bool:
-        return bool(self.running)
+        return bool(self.running or self.ended)
 
     def room(self, job: Job) -> bool:
         """Whether it could begin at once, and would find its prompt's cells and some for its answer."""
@@ -133,6 +135,8 @@ class GgufEngine:
         raise RunnerRefused("This model is not for ranking.", field="model")
 
     def step(self, budget: int) -> Step:
+        while self.ended:
+            self.keep(self.ended.pop())
         self.begin()
         read = self.fill(budget)
         if not read:
@@ -292,7 +296,7 @@ class GgufEngine:
         elif len(one.tokens) - len(one.job.tokens) >= one.job.max_tokens:
             finish = "length"
         if finish:
-            self.keep(self.running.pop(one.job.id))
+            self.ended.append(self.running.pop(one.job.id))
         return Token(one.job.id, choice.token, finish, one.cached, choice.logprob, choice.top)
 
     def keep(self, one: Running) -> None:
