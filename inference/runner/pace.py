@@ -1,23 +1,25 @@
 """How many prompt tokens a step may read, so that those who decode hardly notice.
 
 A step that reads `n` tokens takes longer than one that only decodes, by some time that depends on the
-model, the machine and how long the contexts are. It is measured, never computed; medians of the last few
-measurements stand for it, which neither a first step that compiles nor a busy moment can move.
+model, the machine and how long the contexts are. It is measured, never computed; the median, or the least,
+of the last few measurements stands for it, which neither a first step that compiles nor a busy moment can
+move.
 """
 
 from collections import deque
 from statistics import median_low
 
 # Times the decode-only step that reading may add to a step.
-EXTRA = 2.0
+EXTRA = 3.0
 # Seconds that a step takes at most when nobody decodes: for who comes meanwhile, and may be soon served.
 # A machine slower than that reads in steps that cost as much as so many decode steps: in smaller ones it
 # would fetch its weights more often than it uses them.
 ALONE, ALONE_STEPS = 0.25, 4
-LEAST, MOST = 16, 2048
+LEAST, MOST = 1, 2048
 FIRST_ALONE, FIRST_BESIDE = 128, 32
-# A step that only decodes comes once in so many, or sooner when others decode than before.
-MEASURE, MEASURE_CHANGE = 16, 3
+# A step that only decodes comes once in so many, or sooner when others decode than before; then two come,
+# for the first one also makes one batch of them all.
+MEASURE, MEASURE_CHANGE, AFTER_CHANGE = 16, 3, 2
 
 
 class Chunk:
@@ -55,14 +57,19 @@ class Pace:
         """Prompt tokens for the next step, in which so many sequences decode; 0 to measure only those."""
         if not decoding:
             return self.alone.within(max(ALONE, ALONE_STEPS * self.decode))
-        if self.since >= (MEASURE if decoding == self.decoded else MEASURE_CHANGE) or not self.decodes:
+        if self.since >= (MEASURE if decoding == self.decoded else MEASURE_CHANGE) or self.unsure:
             return 0
         return self.beside.within(EXTRA * self.decode)
 
     @property
     def decode(self) -> float:
         """Seconds of a step that only decodes; 0 before there was one."""
-        return median_low(self.decodes) if self.decodes else 0.0
+        return min(self.decodes, default=0.0)
+
+    @property
+    def unsure(self) -> bool:
+        """Whether too few steps only decoded since others do."""
+        return len(self.decodes) < AFTER_CHANGE
 
     def note(self, seconds: float, read: int, decoding: int) -> None:
         """A step took so long, read so many prompt tokens, and so many sequences decoded in it."""

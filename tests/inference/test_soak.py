@@ -23,8 +23,8 @@ CLIENTS = 32
 WHOLE, PART = 300.0, 8.0
 # Seconds: a runner gives memory back when nobody has asked for anything for IDLE.
 SURELY_IDLE = 1.5 * IDLE
-# What memory may be in the end, as a multiple of what it was after warming up; seconds warm nothing up.
-GROWTH, GROWTH_IN_PART = 1.05, 1.25
+# What memory may be in the end, as a multiple of what it was after warming up.
+GROWTH = 1.05
 WORDS, LONGEST, LONGEST_IN_PART = ("the", "of", "and", "server", "token"), 600, 120
 ENGINES = {"mlx": "models", "gguf": "gguf_models"}
 
@@ -147,11 +147,13 @@ def test_a_crowd_leaves_nothing_behind(
     lmx = start_lmx(LMX_MODELS=str(models), LMX_PREFIX_CACHE_MB="4")
     before = chat.text(lmx.url)
     runner = psutil.Process(chat.runner(lmx.url)["pid"])
+    # Every cache is full and every path was taken once before anything is compared.
+    asyncio.run(crowd(lmx.url, PART, seed=500))
     start, _ = crowded(lmx.url, seconds / 2, seed=1000)
     end, ends = crowded(lmx.url, seconds / 2, seed=2000)
     assert ends.keys() >= {"answered", "streamed", "hung up", "cancelled"}
     assert chat.runner(lmx.url)["pid"] == runner.pid
     assert end.tensors <= start.tensors * GROWTH
-    assert end.process <= start.process * (GROWTH if seconds == WHOLE else GROWTH_IN_PART)
+    assert end.process <= start.process * GROWTH
     assert chat.text(lmx.url) == before
     assert httpx.get(f"{lmx.url}/healthz").status_code == 200

@@ -63,7 +63,7 @@ machines = pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: f"{m
 
 
 @machines
-def test_reading_beside_decoding_adds_about_two_decode_steps(machine: Machine):
+def test_reading_beside_decoding_adds_a_few_decode_steps(machine: Machine):
     steps = run(Pace(), machine, 300, decoding=1)
     settled = [step.seconds - machine.decode for step in reading(steps[100:])]
     least = machine.read + LEAST * machine.token
@@ -108,7 +108,7 @@ def test_a_first_step_that_compiles_is_forgotten(decoding: int):
     for _ in range(2):
         pace.note(8.0, pace.budget(decoding), decoding)
     settled = [run(found, machine, 60, decoding)[-10:] for found in (pace, fresh)]
-    assert median(step.read for step in settled[0]) == median(step.read for step in settled[1])
+    assert median(s.read for s in settled[0]) == pytest.approx(median(s.read for s in settled[1]), rel=0.03)
 
 
 @given(st.lists(st.floats(0, 20), max_size=30), st.lists(st.integers(0, 4), min_size=1, max_size=30))
@@ -141,6 +141,23 @@ def test_it_follows_a_batch_whose_steps_become_longer_or_shorter():
         late = reading(found[12:])
         assert max(step.seconds for step in late) <= machines[count].decode * (1 + EXTRA) * 1.1
         assert median(step.seconds for step in late) >= machines[count].decode * (1 + EXTRA) * 0.7
+
+
+def test_a_step_that_makes_one_batch_of_many_is_not_taken_for_what_decoding_costs():
+    """Whoever joins with a long context is copied once, in the first step that only decodes."""
+    machine = Machine(0.004, 0.005, 0.002)
+    pace = Pace()
+    run(pace, machine, 60, decoding=1)
+    for count in (2, 3):
+        steps = run(pace, machine, 30, decoding=count)
+        joining = next(place for place, step in enumerate(steps) if not step.read)
+        pace = Pace()
+        run(pace, machine, 60, decoding=count - 1)
+        for place in range(30):
+            read = pace.budget(count)
+            seconds = machine.step(read, count) + 0.3 * (place == joining)
+            pace.note(seconds, read, count)
+            assert place == joining or seconds <= machine.decode * (1 + EXTRA) * 1.3
 
 
 def test_little_is_spent_on_measuring():

@@ -23,6 +23,7 @@ from inference.runner.prefix_cache import Arrays, PrefixCache
 from inference.runner.prefix_disk import tier
 from inference.runner.radix import common
 from inference.runner.tokenizer import Tokenizer
+from inference.runner.turns import Turns
 
 # Jobs that run at once. Recurrent state has its memory set aside for each, used or not.
 LIVE, LIVE_RECURRENT = 32, 16
@@ -30,8 +31,6 @@ LIVE, LIVE_RECURRENT = 32, 16
 BATCH, CHUNK = 2048, 512
 # Cells beyond one whole context, as multiples of it, at most.
 SPARE = 3
-# One part in so many of what a step reads is of the prompt that waits longest.
-OLDEST = 4
 # Tokens of an answer that a job is sure to have room for when it begins; beyond, it may step aside.
 AHEAD = 256
 
@@ -75,7 +74,7 @@ class GgufEngine:
         self.context = Context(model, shape)
         self.threads = Threads(self.context, min(tokenizer.ends, default=0))
         self.memory = Memory(self.context, each)
-        self.batch = Batch(BATCH)
+        self.batch, self.turns = Batch(BATCH), Turns()
         self.prefixes: PrefixCache[Saved] = PrefixCache(
             assignment.cache_bytes,
             revive=self.revive,
@@ -229,23 +228,15 @@ class GgufEngine:
             youngest.sequence = None
 
     def shares(self, reading: list[Running], budget: int, *, alone: bool) -> list[tuple[Running, int]]:
-        """How many tokens of whose prompt are read now: what is nearly read first, so that somebody soon
-        decodes, and always some of the oldest."""
+        """How many tokens of whose prompt are read now, as far as there are cells for them."""
         while reading and budget and not self.memory.free:
             if not alone:
                 return []
             self.step_aside()
             reading = [one for one in reading if one.sequence]
-        found: list[tuple[Running, int]] = []
-        left = min(budget, len(self.memory.free))
-        # What the oldest is sure of, before the shorter ones that came after it.
-        sure = left // OLDEST
-        for one in sorted(reading, key=lambda one: len(one.tokens) - one.read):
-            sure = 0 if one is reading[0] else sure
-            if count := min(self.stop(one) - one.read, left - sure):
-                found.append((one, count))
-            left -= count
-        return found
+        waiting = [(len(one.tokens) - one.read, self.stop(one) - one.read) for one in reading]
+        counts = self.turns.shares(waiting, min(budget, len(self.memory.free)))
+        return [(one, count) for one, count in zip(reading, counts, strict=True) if count]
 
     def stop(self, one: Running) -> int:
         """How far its prompt may be read in one piece."""

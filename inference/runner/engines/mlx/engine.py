@@ -19,7 +19,7 @@ from inference.errors import RunnerRefused
 from inference.request import Activity, Assignment
 from inference.runner.engine import Job, Step, Token
 from inference.runner.engines.mlx import weights
-from inference.runner.engines.mlx.batch import READING, ROWS, batch
+from inference.runner.engines.mlx.batch import ROWS, Batches
 from inference.runner.engines.mlx.caches import Apart, LayerCaches, MlxState, always_divisible, mergeable
 from inference.runner.engines.mlx.sampling import Choice, Report
 from inference.runner.engines.mlx.weights import Weights
@@ -58,7 +58,7 @@ class MlxEngine:
         self.mergeable = all(map(mergeable, caches))
         # Recurrent state and a full sliding window cannot be cut back to where a prompt ended.
         self.divisible = all(map(always_divisible, caches))
-        self.generator = batch(self.weights.model, tokenizer.ends)
+        self.generator: Any = Batches(self.weights.model, tokenizer.ends)
         self.sequences: dict[int, Sequence] = {}
         self.uids: dict[int, int] = {}
         self.prefixes: PrefixCache[MlxState] = PrefixCache(
@@ -147,15 +147,10 @@ class MlxEngine:
     def step(self, budget: int) -> Step:
         """One token for everyone who decodes, and pieces of the prompts of those who do not yet."""
         self.keep_left_over()
-        self.generator.prefill_step_size = share_of(budget, self.lefts())
+        self.generator.budget = budget
         prompts, answers = self.generator.next()
         progress = [self.advance(prompt) for prompt in prompts]
         return Step([self.settle(answer) for answer in answers], progress)
-
-    def lefts(self) -> list[int]:
-        """What is left of the prompts that are read now, but for their last tokens."""
-        reading = [one for one in self.sequences.values() if not one.decoding][:READING]
-        return [one.left - 1 for one in reading if one.left > 1]
 
     def advance(self, prompt: Any) -> tuple[int, int, int]:
         """How far a prompt is read; what cannot be cut back later is kept at the end of each segment."""
@@ -209,17 +204,6 @@ def segments(tokens: list[int], cached: int, checkpoints: Iterable[int]) -> list
     last = len(tokens) - 1
     ends = sorted({cached, *(end for end in checkpoints if cached < end < last), last, len(tokens)})
     return [tokens[begin:end] for begin, end in pairwise(ends)]
-
-
-def share_of(budget: int, lefts: list[int]) -> int:
-    """The most tokens that every prompt may read so that all together read `budget`, but one at least: what
-    short ones leave is for the long ones."""
-    for position, left in enumerate(sorted(lefts)):
-        share = budget // (len(lefts) - position)
-        if left > share:
-            return max(share, min(budget, 1))
-        budget -= left
-    return max(lefts, default=0)
 
 
 def likeliest(report: Report) -> list[tuple[int, float]]:

@@ -13,6 +13,7 @@ from inference.request import Assignment, Sampling
 from inference.runner.engines import mlx
 from inference.runner.engines.gguf import library
 from inference.runner.engines.gguf.engine import LIVE, GgufEngine
+from inference.runner.turns import Turns
 from tests.inference.runner.gguf.conftest import Loaded
 from tests.inference.runner.gguf.running import GREEDY, drain, ids, job, prompt, run, said
 
@@ -69,10 +70,11 @@ def test_a_prompt_read_in_pieces_is_the_same_prompt(engine: GgufEngine):
 
 
 def test_a_step_reads_no_more_than_its_budget_and_tells_how_far_it_is(engine: GgufEngine):
+    engine.turns = Turns()
     engine.admit(job(1, prompt(1, 100)))
     engine.admit(job(2, prompt(2, 20)))
     step = engine.step(16)
-    assert (step.tokens, step.progress) == ([], [(2, 12, 20), (1, 4, 100)])
+    assert (step.tokens, step.progress) == ([], [(2, 16, 20)])
     step = engine.step(16)
     assert ([token.id for token in step.tokens], step.progress) == ([2], [(1, 12, 100)])
     drain(engine)

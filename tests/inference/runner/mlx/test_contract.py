@@ -15,7 +15,7 @@ from mlx_lm.models import cache
 from mlx_lm.sample_utils import greedy_sampler
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 
-from inference.runner.engines.mlx.batch import Decoding, Reading, batch
+from inference.runner.engines.mlx.batch import Batches, Decoding, Reading
 from inference.runner.engines.mlx.caches import Apart
 from inference.runner.engines.mlx.sampling import Choice
 from tests.inference.runner.mlx.asking import job, prompt
@@ -96,7 +96,7 @@ def test_the_generator_holds_its_two_halves_where_ours_replace_them(engines: Eng
     made = plain(engines)
     assert type(made._prompt_batch) is PromptProcessingBatch
     assert type(made._generation_batch) is GenerationBatch
-    ours = batch(engines().weights.model, {2})
+    ours = Batches(engines().weights.model, {2})
     assert type(ours._prompt_batch) is Reading
     assert type(ours._generation_batch) is Decoding
 
@@ -140,20 +140,42 @@ def test_segments_end_where_they_were_cut_and_the_last_token_begins_decoding(eng
     assert answered[1].prompt_cache[0].offset == 62
 
 
-def test_the_prefill_step_is_read_anew_at_every_step(engines: Engines):
+def test_what_our_loop_needs_of_the_generator_is_there(engines: Engines):
+    """What waits, what is read, and how a row of it looks; and the loop that ours stands for."""
     made = plain(engines)
-    made.insert_segments([[prompt(1, 100)]])
+    made.insert_segments([[prompt(1, 40), prompt(2, 5)]])
+    made.prefill_step_size = 10
+    ((told,), answers) = made.next()
+    assert (told.progress, told.end_of_segment, told.end_of_prompt, answers) == ((10, 45), False, False, [])
+    ((segments, done, whole, *_),) = made._currently_processing
+    assert ([len(segment) for segment in segments], done, whole) == ([30, 4, 1], 10, 45)
+    assert (len(made._unprocessed_sequences), made._prompt_batch.uids) == (0, [told.uid])
+    source = inspect.getsource(BatchGenerator._next)
+    for word in ("self._make_batch(n)", ".split(split).generate(last_inputs)", "segments.pop(0)"):
+        assert word in source, word
+    assert "return self._next()" in inspect.getsource(BatchGenerator.next)
+
+
+def test_a_budget_is_spent_on_what_is_nearly_read(engines: Engines):
+    engine = engines()
+    made = engine.generator
+    for number, size in enumerate((100, 30)):
+        choice: Any = Choice(job(number, prompt(number, size)), 4096)
+        made.insert_segments(
+            [[prompt(number, size - 1), prompt(9, 1)]],
+            max_tokens=[9], caches=[[Apart(engine.new_caches())]], samplers=[choice],
+        )  # fmt: skip
     done = []
-    for size in (10, 25, 0, 5):
-        made.prefill_step_size = size
-        ((one,), _) = made.next()
-        done.append(one.progress[0])
-    assert done == [10, 35, 35, 40]
+    for made.budget in (10, 0, 25):
+        told, _ = made.next()
+        done.append([one.progress[0] for one in told])
+    assert done == [[0, 10], [0, 10], [6, 29]]
 
 
 def test_samplers_and_caches_go_with_their_rows(engines: Engines):
     engine = engines()
     made = engine.generator
+    made.budget = 100
     choices: list[Any] = [Choice(job(number, prompt(number, 9)), 4096) for number in range(4)]
     for number, choice in enumerate(choices):
         made.insert_segments(

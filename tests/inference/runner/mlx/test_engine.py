@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from inference.request import Sampling
-from inference.runner.engines.mlx.engine import segments, share_of
+from inference.runner.engines.mlx.engine import segments
 from tests.inference.runner.mlx.asking import answer, finish, job, prompt
 from tests.inference.runner.mlx.conftest import Engines
 
@@ -346,20 +346,3 @@ def test_segments_end_at_checkpoints_and_before_the_last_token():
         cut = segments(tokens, cached, [3, 7])
         assert [token for segment in cut for token in segment] == tokens[cached:]
         assert len(cut[-1]) == 1
-
-
-@pytest.mark.parametrize(
-    ("budget", "lefts", "share"),
-    [
-        (100, [500, 500], 50),
-        (100, [10, 500], 90),
-        (100, [10, 20, 500, 500], 35),
-        (5, [9] * 8, 1),
-        (0, [9], 0),
-        (9, [], 0),
-        (100, [60], 60),
-        (100, [20, 70], 70),
-    ],
-)
-def test_what_short_prompts_leave_of_a_budget_is_for_the_long_ones(budget: int, lefts: list[int], share: int):
-    assert share_of(budget, lefts) == share
