@@ -7,7 +7,7 @@ ROOT_URLCONF = "cli.daemon.urls"
 WEBSOCKETS = "cli.daemon.consumers.websockets"
 INSTALLED_APPS = ["cli.daemon"]
 # cli.daemon.auth.Border stands around the whole application, WebSocket included; without it no route works.
-MIDDLEWARE = ["cli.daemon.api.say_not_allowed"]
+MIDDLEWARE = ["cli.daemon.api.dialect.say_not_allowed"]
 # The border holds the Host to loopback as well, and answers in the daemon's dialect.
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import websockets
 
-from cli.daemon.api import api
+from cli.daemon.urls import api
 from tests import processes
 from tests.processes import Role, free_port
 

@@ -1,0 +1,56 @@
+"""The events of a session, as pages and as a stream."""
+
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Annotated
+
+from django.http import HttpRequest, StreamingHttpResponse
+from ninja import Query, Router
+
+from cli.daemon import hub
+from cli.daemon.log import Log
+from cli.protocol import events
+from cli.protocol.requests import EventList
+from opta import sse
+from opta.errors import Refusal
+
+After = Annotated[int, Query(ge=0)]
+PING_SECONDS = 15.0
+
+router = Router()
+
+
+@router.get("sessions/{id}/events", response=EventList)
+async def list_events(
+    request: HttpRequest, id: str, after: After = 0, limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000
+) -> EventList:
+    """The events there are by now, text that is not stored yet included."""
+    log = hub.of(request).logs.of(id)
+    found: list[events.Event] = []
+    while len(found) < limit and (more := await log.newer(found[-1].seq if found else after)):
+        found += more
+    return EventList(events=found[:limit])
+
+
+@router.get("sessions/{id}/stream")
+async def stream_events(request: HttpRequest, id: str, after: After = 0) -> StreamingHttpResponse:
+    """Every event above `after` (or Last-Event-ID, when a client resumes), and each new one as it comes."""
+    log = hub.of(request).logs.of(id)
+    start = last_event_id(request) or after
+    await log.load()  # raises for an unknown session, while there is still a status to say it with
+    if log.stuck:
+        raise log.stuck
+    return sse.response(sse.pinged(frames(log, start), PING_SECONDS))
+
+
+async def frames(log: Log, after: int) -> AsyncGenerator[bytes]:
+    with suppress(Refusal):  # the stream just ends: who asks again is told, with a status
+        async for event in log.follow(after):
+            yield sse.frame(event.model_dump_json(), id=event.seq)
+
+
+def last_event_id(request: HttpRequest) -> int | None:
+    value = request.headers.get("Last-Event-ID", "")
+    if value and not events.SEQ.fullmatch(value):
+        raise Refusal(f"Last-Event-ID: {value[:40]!r} is no event's number.", field="Last-Event-ID")
+    return int(value) if value else None
