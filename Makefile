@@ -57,11 +57,12 @@ $(UV):
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+# pip keeps the wheel that it compiled; uv compiles again when the index gives its files no ETag.
 .venv/.test: .venv/.up requirements/dev.txt requirements/gguf.txt
 	@echo "Installing what tests need"
 	@$(UV) pip install --quiet --python $(BIN)/python -r requirements/dev.txt
 	@if command -v c++ >/dev/null; then \
 	    echo "Installing llama.cpp, compiled here the first time: some ten minutes"; \
-	    $(UV) pip install --quiet --python $(BIN)/python -r requirements/gguf.txt; \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/gguf.txt; \
 	else echo "No C++ compiler (Debian: g++), so no llama.cpp: its tests are skipped"; fi
 	@touch $@

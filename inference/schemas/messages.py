@@ -103,6 +103,10 @@ def joined(texts: list[TextBlock]) -> str:
     return "\n".join(block.text for block in texts)
 
 
+def says_something(block: AnyBlock) -> bool:
+    return bool(block.text.strip()) if isinstance(block, TextBlock) else isinstance(block, ToolResultBlock)
+
+
 class AnthropicMessage(Strict):
     role: Literal["user", "assistant", "system"]
     content: Content
@@ -114,7 +118,7 @@ class AnthropicMessage(Strict):
         for block in content:
             if not isinstance(block, SPOKEN[role]):
                 raise ValueError(f"a message of role {role} has no block of type {block.type}")
-        if role == "user" and not any(isinstance(b, ToolResultBlock) or b.text.strip() for b in content):  # type: ignore[union-attr]
+        if role == "user" and not any(map(says_something, content)):
             raise ValueError("it is empty; write what the model should answer")
         return content
 

@@ -52,7 +52,7 @@ class GgufTokenizer:
             buffer = pointer(tokens, C.llama_token)
             count = C.llama_tokenize(self.vocabulary, written, len(written), buffer, room, around, True)
             if count >= 0:
-                return tokens[:count].tolist()  # type: ignore[no-any-return]
+                return tokens[:count].tolist()  # type: ignore[no-any-return]  # numpy
             room = -count
 
     def decode(self, tokens: list[int]) -> str:

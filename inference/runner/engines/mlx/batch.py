@@ -163,7 +163,7 @@ class Decoding(GenerationBatch):
         if self.chooser is None or self.chooser.rows != self.samplers:
             self.chooser = Chooser(self.samplers)
         self._next_tokens, self._next_logprobs = self.chooser(inputs, logits)
-        mx.async_eval(self._next_tokens, self._next_logprobs)  # type: ignore[no-untyped-call]
+        mx.async_eval(self._next_tokens, self._next_logprobs)  # type: ignore[no-untyped-call]  # mlx
         mx.eval(inputs, reports)
         tokens: list[int] = inputs.tolist()
         for held, token in zip(self.tokens, tokens, strict=True):

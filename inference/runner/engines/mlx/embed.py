@@ -172,7 +172,7 @@ def classes(config: dict[str, Any]) -> tuple[Any, Any]:
     """mlx_lm's classes, for weights that are named as the bare trunk has them or as the whole model has."""
     whole, arguments = _get_classes(config)
 
-    class Model(whole):  # type: ignore[misc, valid-type]
+    class Model(whole):  # type: ignore[misc, valid-type]  # a class of mlx-lm
         def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
             bare = not any(name.startswith(("model.", "language_model.")) for name in weights)
             weights = {f"model.{name}": array for name, array in weights.items()} if bare else weights

@@ -172,7 +172,7 @@ class Chooser:
         scores = scores.astype(mx.float32)
         if any(self.rows[row].constraint for row in self.bent):
             # It has to know the token before; what the model makes of that is computed meanwhile.
-            mx.async_eval(scores)  # type: ignore[no-untyped-call]
+            mx.async_eval(scores)  # type: ignore[no-untyped-call]  # mlx
         bent = [self.rows[row].bend(scores[row], last[row : row + 1]) for row in self.bent]
         if len(bent) == len(self.rows):
             return mx.stack(bent)

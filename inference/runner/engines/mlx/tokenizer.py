@@ -42,7 +42,7 @@ class MlxTokenizer:
         return text
 
     def piece(self, token: int) -> bytes:
-        return self.guide().decode_bytes([token])  # type: ignore[no-any-return]
+        return self.guide().decode_bytes([token])  # type: ignore[no-any-return]  # llguidance
 
     def render(self, chat: Chat, *, answer: bool = True) -> str:
         resume = answer and chat.resume
