@@ -12,9 +12,20 @@ from time import monotonic
 from typing import Any
 
 from cli.agent.execute import Tools, arguments, done, execute, schema
-from cli.protocol.events import AnyBody, TextDelta, TextDone, ToolDone, ToolStarted, TurnDone, Usage
+from cli.protocol.events import (
+    AnyBody,
+    ReasoningDelta,
+    ReasoningDone,
+    TextDelta,
+    TextDone,
+    ToolDone,
+    ToolStarted,
+    TurnDone,
+    TurnProgress,
+    Usage,
+)
 from cli.protocol.failures import Failure
-from cli.protocol.messages import Finish, Message, Piece, ToolCall
+from cli.protocol.messages import Finish, Message, Piece, Progress, Reasoning, ToolCall
 
 # chat(messages, tools) streams one answer; allow(call) says whether a tool may run.
 Chat = Callable[[Sequence[Message], Sequence[dict[str, Any]]], AsyncGenerator[Piece, None]]
@@ -29,8 +40,15 @@ class Answer:
     """One message of the model, as it grows."""
 
     text: list[str] = field(default_factory=list)
+    # The thought under way.
+    reasoning: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     finish: Finish = field(default_factory=lambda: Finish(reason="stop"))
+
+    def thought(self) -> list[AnyBody]:
+        """The thought that now is over, if there is one."""
+        whole, self.reasoning = "".join(self.reasoning), []
+        return [ReasoningDone(text=whole)] if whole else []
 
     def message(self) -> Message:
         """As history will have it later: the same words, so that a server's kept prefix goes on holding."""
@@ -66,7 +84,15 @@ async def listen(answer: Answer, pieces: AsyncGenerator[Piece, None]) -> AsyncGe
     """Take the model's answer down, and yield its text as it comes and as a whole."""
     async with aclosing(pieces):
         async for piece in pieces:
+            if not isinstance(piece, Reasoning | Progress):
+                for body in answer.thought():
+                    yield body
             match piece:
+                case Progress(done=done, total=total):
+                    yield TurnProgress(done=done, total=total)
+                case Reasoning(text=text):
+                    answer.reasoning.append(text)
+                    yield ReasoningDelta(text=text)
                 case str():
                     answer.text.append(piece)
                     yield TextDelta(text=piece)

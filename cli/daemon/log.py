@@ -18,7 +18,7 @@ from django.db import transaction
 from cli.daemon.database import Database
 from cli.daemon.errors import UnknownSession
 from cli.daemon.models import Session, newer, store
-from cli.protocol.events import ENDINGS, AnyBody, Event, TextDelta, TurnStarted
+from cli.protocol.events import ENDINGS, AnyBody, Delta, Event, TurnProgress, TurnStarted
 from opta.errors import Refusal
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,9 @@ class Log:
         self.tail: list[Event] = []
         self.stored = 0
         self.floor = self.seq = self.reserved = -1
-        # The turn under way, and its text that is not shown yet.
+        # The turn under way, and what it says that is not shown yet.
         self.writer = ""
-        self.text = ""
+        self.deltas: list[Delta] = []
         self.shown_at = 0.0
         self.timer: asyncio.TimerHandle | None = None
         self.saver: asyncio.Task[None] | None = None
@@ -66,9 +66,11 @@ class Log:
         """
         return await asyncio.shield(asyncio.create_task(self._append(turn, body, change)))
 
-    def write(self, text: str) -> None:
-        """Text of the turn under way, shown at once or with what follows in the next 50 ms."""
-        self.text += text
+    def write(self, delta: Delta) -> None:
+        """A piece of the turn under way, shown at once or with what follows in the next 50 ms."""
+        if self.deltas and type(self.deltas[-1]) is type(delta):
+            delta = joined(self.deltas.pop(), delta)
+        self.deltas.append(delta)
         if self.timer is None:
             loop = asyncio.get_running_loop()
             self.timer = loop.call_at(self.shown_at + GATHER_SECONDS, self._show_text)
@@ -130,12 +132,14 @@ class Log:
             self._show_text()
 
     async def _commit(self, turn: str, body: AnyBody, change: Change | None) -> Event:
-        text, fresh = self.text, []
-        if text:
-            fresh.append(self._event(1, self.writer, TextDelta(text=text)))
+        deltas, self.deltas = self.deltas, []  # what comes meanwhile stays
+        fresh = [self._event(ahead, self.writer, delta) for ahead, delta in enumerate(deltas, 1)]
         fresh.append(self._event(len(fresh) + 1, turn, body))
-        await self._store(fresh, change)
-        self.text = self.text[len(text) :]  # what came meanwhile stays
+        try:
+            await self._store(fresh, change)
+        except BaseException:
+            self.deltas = [*deltas, *self.deltas]
+            raise
         self._show(fresh)
         self.stored = len(self.tail)
         self._trim()
@@ -170,11 +174,11 @@ class Log:
         if self.timer:
             self.timer.cancel()
             self.timer = None
-        if not self.text or self.lock.locked():
+        if not self.deltas or self.lock.locked():
             return
-        if self.seq < self.reserved:
-            self._show([self._event(1, self.writer, TextDelta(text=self.text))])
-            self.text = ""
+        if now := self.deltas[: max(0, self.reserved - self.seq)]:
+            self._show([self._event(ahead, self.writer, delta) for ahead, delta in enumerate(now, 1)])
+            del self.deltas[: len(now)]
             self.shown_at = asyncio.get_running_loop().time()
         if self.saver is None:
             self.saver = asyncio.create_task(self._save())
@@ -185,7 +189,7 @@ class Log:
         self.saver = None
         try:
             async with self.lock:
-                if self.text or self.stored < len(self.tail):  # else a fact came first and took it along
+                if self.deltas or self.stored < len(self.tail):  # else a fact came first and took it along
                     await self._store([])
                     self._trim()
         except Refusal as error:  # the text stays in memory: the next fact or save stores it too
@@ -203,6 +207,13 @@ class Log:
     def _wake(self) -> None:
         self.more.set()
         self.more = asyncio.Event()
+
+
+def joined(one: Delta, next: Delta) -> Delta:
+    """Two pieces of a kind as one: text goes on, progress is the latest."""
+    if isinstance(one, TurnProgress) or isinstance(next, TurnProgress):
+        return next
+    return type(next)(text=one.text + next.text)
 
 
 def writer_after(fact: Event, writer: str) -> str:

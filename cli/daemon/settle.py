@@ -11,6 +11,9 @@ from cli.protocol.failures import Failure
 CRASHED = Failure("daemon_crashed", "The daemon died while this turn was under way.").event()
 NEVER_RUN = Failure("daemon_crashed", "The daemon died before this turn began.").event()
 
+# The events that leave a message unfinished.
+WITHIN = ("text.delta", "reasoning.delta", "reasoning.done", "turn.progress")
+
 
 def settle() -> int:
     """Fail every turn that is queued or running; nothing else may run yet. Returns how many there were."""
@@ -40,7 +43,7 @@ def end(turn: Turn) -> None:
 def unfinished(turn: Turn) -> str:
     """The text that was stored after the turn's last whole message."""
     rows = Event.objects.filter(session_id=turn.session_id, turn=turn.id)
-    last = rows.exclude(type="text.delta").order_by("-seq").values_list("seq", flat=True).first()
+    last = rows.exclude(type__in=WITHIN).order_by("-seq").values_list("seq", flat=True).first()
     deltas = rows.filter(type="text.delta", seq__gt=last or 0).order_by("seq")
     bodies = (row.parse().event for row in deltas)
     return "".join(body.text for body in bodies if isinstance(body, events.TextDelta))

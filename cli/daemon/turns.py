@@ -20,6 +20,7 @@ from cli.daemon.errors import Conflict, Stopping
 from cli.daemon.log import Log, Logs
 from cli.daemon.models import Lost, Taken, Turn, facts, new_id
 from cli.protocol.events import (
+    DELTAS,
     Event,
     TextDelta,
     TextDone,
@@ -161,7 +162,9 @@ class Turns:
             async for body in bodies:
                 if isinstance(body, TextDelta):
                     running.said.append(body.text)
-                    session_log.write(body.text)
+                    session_log.write(body)
+                elif isinstance(body, DELTAS):
+                    session_log.write(body)
                 elif isinstance(body, Ending):
                     return body
                 else:

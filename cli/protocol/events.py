@@ -15,6 +15,9 @@ VERSION = 1
 SEQ = re.compile(r"[0-9]{1,18}")
 
 
+StopReason = Literal["budget", "max_turns", "loop", "permission"]
+
+
 class Body(BaseModel):
     """The base of all events. Unknown fields are ignored: an older client reads a newer daemon."""
 
@@ -41,6 +44,43 @@ class TurnStarted(Body):
     model: str
 
 
+class TurnSteered(Body):
+    """Text added to the running turn. It is stored here, and the model reads it from `steer.taken` on."""
+
+    type: Literal["turn.steered"] = "turn.steered"
+    id: str
+    text: str
+
+
+class SteerTaken(Body):
+    """The place in the conversation at which the text of a `turn.steered` stands."""
+
+    type: Literal["steer.taken"] = "steer.taken"
+    id: str
+
+
+class TurnProgress(Body):
+    """The model reads its prompt: `done` of `total` tokens. Of passing interest: no part of history."""
+
+    type: Literal["turn.progress"] = "turn.progress"
+    done: int
+    total: int
+
+
+class ReasoningDelta(Body):
+    """A piece of what the model thinks before it answers; it is never sent back to a model."""
+
+    type: Literal["reasoning.delta"] = "reasoning.delta"
+    text: str
+
+
+class ReasoningDone(Body):
+    """One whole thought."""
+
+    type: Literal["reasoning.done"] = "reasoning.done"
+    text: str
+
+
 class TextDelta(Body):
     """A piece of the answer, about 50 ms of it. The one event that a crash may take (a second at most)."""
 
@@ -56,10 +96,13 @@ class TextDone(Body):
 
 
 class ToolStarted(Body):
+    """Stored before the tool runs. `mutates` is false for a tool that only reads: it may run again."""
+
     type: Literal["tool.started"] = "tool.started"
     call: str
     name: str
     arguments: dict[str, Any]
+    mutates: bool = True
 
 
 class ToolDone(Body):
@@ -96,9 +139,23 @@ class TurnCancelled(Body):
     type: Literal["turn.cancelled"] = "turn.cancelled"
 
 
+class TurnStopped(Body):
+    """The daemon ended a turn that was going well enough to go on; what it did is kept."""
+
+    type: Literal["turn.stopped"] = "turn.stopped"
+    reason: StopReason
+    message: str
+    hint: str = ""
+
+
 EVENTS = (
     TurnQueued,
     TurnStarted,
+    TurnSteered,
+    SteerTaken,
+    TurnProgress,
+    ReasoningDelta,
+    ReasoningDone,
     TextDelta,
     TextDone,
     ToolStarted,
@@ -106,19 +163,29 @@ EVENTS = (
     TurnDone,
     TurnFailed,
     TurnCancelled,
+    TurnStopped,
 )
-ENDINGS = (TurnDone, TurnFailed, TurnCancelled)
+ENDINGS = (TurnDone, TurnFailed, TurnCancelled, TurnStopped)
+# What grows or passes within a message: shown ahead of its row, unlike a fact.
+Delta = TextDelta | ReasoningDelta | TurnProgress
+DELTAS = (TextDelta, ReasoningDelta, TurnProgress)
 
 AnyBody = Annotated[
     TurnQueued
     | TurnStarted
+    | TurnSteered
+    | SteerTaken
+    | TurnProgress
+    | ReasoningDelta
+    | ReasoningDone
     | TextDelta
     | TextDone
     | ToolStarted
     | ToolDone
     | TurnDone
     | TurnFailed
-    | TurnCancelled,
+    | TurnCancelled
+    | TurnStopped,
     Field(discriminator="type"),
 ]
 

@@ -28,6 +28,23 @@ class Message(BaseModel):
     call: str | None = None
 
 
+class Reasoning(BaseModel):
+    """A piece of what the model thinks; shown, and not sent back."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+
+
+class Progress(BaseModel):
+    """The server reads the prompt: `done` of `total` tokens."""
+
+    model_config = ConfigDict(frozen=True)
+
+    done: int
+    total: int
+
+
 class Finish(BaseModel):
     """The end of one answer; `model` is the one that gave it, when the server says so."""
 
@@ -38,5 +55,6 @@ class Finish(BaseModel):
     model: str = ""
 
 
-# An answer is pieces of text, then the calls the model makes, then its end.
-Piece = str | ToolCall | Finish
+# An answer is how far its prompt is read, thoughts, pieces of text, then the calls the model makes, then
+# its end.
+Piece = Progress | Reasoning | str | ToolCall | Finish

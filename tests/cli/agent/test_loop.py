@@ -12,15 +12,18 @@ from cli.agent import loop
 from cli.agent.loop import run
 from cli.protocol.events import (
     AnyBody,
+    ReasoningDelta,
+    ReasoningDone,
     TextDelta,
     TextDone,
     ToolDone,
     ToolStarted,
     TurnDone,
+    TurnProgress,
     Usage,
 )
 from cli.protocol.failures import Failure
-from cli.protocol.messages import Finish, Message, Piece, ToolCall
+from cli.protocol.messages import Finish, Message, Piece, Progress, Reasoning, ToolCall
 
 ASKED = [Message(role="user", content="go")]
 
@@ -90,6 +93,19 @@ async def test_an_answer_without_tools_is_one_round():
 async def test_a_silent_answer_is_an_answer():
     *bodies, done = await played(Model([Finish(reason="stop")]))
     assert (bodies, done.text) == ([TextDone(text="")], "")
+
+
+async def test_what_it_thinks_is_shown_and_not_sent_back():
+    thinking = [Progress(done=5, total=9), Reasoning(text="Add "), Reasoning(text="them.")]
+    model = Model([*thinking, wants("1", "add", '{"a": 2}'), Finish(reason="tool_calls")], ["3"])
+    bodies = await played(model)
+    assert bodies[:4] == [
+        TurnProgress(done=5, total=9),
+        ReasoningDelta(text="Add "),
+        ReasoningDelta(text="them."),
+        ReasoningDone(text="Add them."),
+    ]
+    assert [message.content for message in model.asked[1]] == ["go", "", "3"]
 
 
 async def test_it_runs_tools_and_asks_again_until_none_is_called():

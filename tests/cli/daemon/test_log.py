@@ -10,7 +10,15 @@ from django.db import OperationalError
 from cli.daemon.database import Database, refusal
 from cli.daemon.log import PAGE, Logs
 from cli.daemon.models import Session
-from cli.protocol.events import TextDelta, TextDone, TurnDone, TurnStarted, Usage
+from cli.protocol.events import (
+    ReasoningDelta,
+    TextDelta,
+    TextDone,
+    TurnDone,
+    TurnProgress,
+    TurnStarted,
+    Usage,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DONE = TurnDone(text="", finish_reason="stop", usage=Usage(), seconds=0)
@@ -43,11 +51,34 @@ async def test_numbers_are_dense_where_nothing_was_lost(logs: Logs):
 async def test_text_written_before_a_fact_comes_before_it(logs: Logs):
     log = logs.of("s")
     await log.append("t", TurnStarted(model="m"))
-    log.write("a")
-    log.write("b")
+    log.write(TextDelta(text="a"))
+    log.write(TextDelta(text="b"))
     await log.append("t", TextDone(text="ab"))
     shown = [event.event for event in await log.newer(0)]
     assert shown == [TurnStarted(model="m"), TextDelta(text="ab"), TextDone(text="ab")]
+
+
+async def test_pieces_of_a_kind_are_gathered_and_of_how_far_a_prompt_is_read_the_latest(logs: Logs):
+    log = logs.of("s")
+    await log.append("t", TurnStarted(model="m"))
+    for done in (256, 512):
+        log.write(TurnProgress(done=done, total=512))
+    for word in ("let ", "me ", "see"):
+        log.write(ReasoningDelta(text=word))
+    log.write(TextDelta(text="4"))
+    await log.append("t", TextDone(text="4"))
+    shown = await log.newer(0)
+    assert [event.event for event in shown] == [
+        TurnStarted(model="m"),
+        TurnProgress(done=512, total=512),
+        ReasoningDelta(text="let me see"),
+        TextDelta(text="4"),
+        TextDone(text="4"),
+    ]
+    assert [event.seq for event in shown] == [1, 2, 3, 4, 5]
+    del log
+    gc.collect()
+    assert await logs.of("s").newer(0) == shown
 
 
 async def test_a_change_that_fails_keeps_its_fact_from_happening(logs: Logs):
