@@ -115,6 +115,39 @@ class ToolDone(Body):
     result: str
 
 
+class ContextCompacted(Body):
+    """What the model is told from here on, in place of a conversation that no longer fits.
+
+    The conversation itself stays as it is: this and the messages after it make the same requests again
+    at any time. Messages are counted from the first after the system prompt.
+    """
+
+    type: Literal["context.compacted"] = "context.compacted"
+    # Stands for the messages before `through`.
+    summary: str = ""
+    through: int = 0
+    # Results of tools before this message are told by a line each; from it on they share `room` bytes.
+    masked: int = 0
+    room: int
+    # How many messages there were.
+    messages: int
+    # Tokens of the request before and after, and of the model's window; estimated where `exact` is false.
+    before: int
+    after: int
+    window: int
+    exact: bool
+    # How the summary was made: "model", "digest" where it could not, or "none".
+    made: Literal["model", "digest", "none"] = "none"
+
+
+class ContextWarning(Body):
+    """The server does not read what it is sent; `window` is what it is taken to hold from now on."""
+
+    type: Literal["context.warning"] = "context.warning"
+    message: str
+    window: int
+
+
 class TurnDone(Body):
     """`model` is the one that answered: where `auto` was asked for, the server's choice."""
 
@@ -160,6 +193,8 @@ EVENTS = (
     TextDone,
     ToolStarted,
     ToolDone,
+    ContextCompacted,
+    ContextWarning,
     TurnDone,
     TurnFailed,
     TurnCancelled,
@@ -182,6 +217,8 @@ AnyBody = Annotated[
     | TextDone
     | ToolStarted
     | ToolDone
+    | ContextCompacted
+    | ContextWarning
     | TurnDone
     | TurnFailed
     | TurnCancelled

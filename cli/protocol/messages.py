@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from cli.protocol.events import Usage
+from cli.protocol.events import ContextCompacted, ContextWarning, Usage
 
 
 class ToolCall(BaseModel):
@@ -57,4 +57,4 @@ class Finish(BaseModel):
 
 # An answer is how far its prompt is read, thoughts, pieces of text, then the calls the model makes, then
 # its end.
-Piece = Progress | Reasoning | str | ToolCall | Finish
+Piece = Progress | Reasoning | str | ToolCall | Finish | ContextCompacted | ContextWarning
