@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from cli import trust
 from opta import env, paths
 from opta.strict import Strict
 
-# A project may say how to work in it, never where prompts go: a cloned repository is a stranger's.
+# A project that is trusted may say how to work in it, and still never where prompts go.
 OF_A_PROJECT = {"model"}
 
 
@@ -47,11 +48,13 @@ def user_file() -> Path:
 
 
 def files(cwd: Path | None) -> list[Path]:
-    """The user's file, then the nearest project's: the later one wins."""
+    """The user's file, then the nearest project's when its folder is trusted: the later one wins."""
     folders = [cwd, *cwd.parents] if cwd else []
     projects = (folder / ".opta" / "config.toml" for folder in folders)
     project = next((file for file in projects if file != user_file() and file.is_file()), None)
-    return [file for file in (user_file(), project) if file]
+    if project is None or not trust.trusted(project.parent.parent):
+        return [user_file()]
+    return [user_file(), project]
 
 
 def read(file: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ COMMANDS = {
     "sessions": ("cli.commands.sessions", "List conversations, and show one."),
     "status": ("cli.commands.status", "Say what runs, where, and what to do about the rest."),
     "serve": ("cli.commands.serve", "Run LMX, the inference server, in the foreground."),
+    "trust": ("cli.commands.trust", "Let what a project brings take effect."),
     "daemon": ("cli.commands.daemon", "Start, stop and watch the daemon."),
 }
 

@@ -1,5 +1,6 @@
 """Where state lives: OPTA_HOME (the user's), LMX_HOME (models), .data (the sites in development)."""
 
+import os
 from pathlib import Path
 
 from opta import env
@@ -31,3 +32,18 @@ def private(folder: Path) -> Path:
     """Make `folder` if need be, readable by its owner alone, and return it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def replace(file: Path, text: str) -> None:
+    """Write a file of the user's alone, at once: a reader sees the old one or the new one, never half."""
+    # A name of its own: two that write at once each finish their own draft.
+    draft = file.with_name(f"{file.name}.{os.getpid()}.new")
+    draft.unlink(missing_ok=True)
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)

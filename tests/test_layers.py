@@ -7,6 +7,7 @@ ROOT = Path(__file__).parent.parent
 OURS = ("opta", "apps", "inference", "cli")
 # Floors inside cli and inference, from the ground up; an import goes down or stays in its folder.
 CLI = {
+    "cli.trust": -1,  # config asks it
     "cli.protocol": 0, "cli.config": 0, "cli.keychain": 0, "cli.output": 0, "cli.sandbox": 0,
     "cli.tools": 1, "cli.clients": 1,
     "cli.agent": 2, "cli.operations": 2, "cli.tui": 2,

@@ -16,7 +16,7 @@ from rich.markup import escape
 from cli import config
 from cli.clients import launcher
 from cli.clients.daemon import Daemon, new_id
-from cli.commands import sessions
+from cli.commands import sessions, workspace
 from cli.commands.keyboard import ask, silent
 from cli.commands.markdown import LiveMarkdown
 from cli.commands.models import listing
@@ -49,6 +49,7 @@ LATEST = "latest"
 @click.option("--cwd", type=FOLDER, help="The working directory of the session; this one by default.")
 def command(model: str | None, resume: str | None, cwd: Path | None) -> Exit:
     """Talk with a model. Ctrl-C stops an answer, Ctrl-D or /exit leaves."""
+    workspace.ask(cwd or Path.cwd())
     chat = Chat(cwd or Path.cwd(), model)
     chat.greet()
     if resume:

@@ -13,6 +13,7 @@ import click
 
 from cli import config
 from cli.clients.daemon import Daemon
+from cli.commands import workspace
 from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import AnyBody, Event, TextDelta, TextDone, ToolStarted, TurnDone, TurnFailed
 
@@ -108,5 +109,6 @@ def failure(body: TurnFailed) -> Failure:
 def open_session(daemon: Daemon, cwd: Path | None, model: str | None, system: str = "") -> str:
     """The id of a new session in `cwd` (here by default), with the model the user chose for it."""
     folder = cwd or Path.cwd()
+    workspace.mention(folder)
     chosen = config.load(folder, model=model).model
     return daemon.create(cwd=str(folder), model=chosen, system=system).id

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, cast
 
 import uvicorn
@@ -24,6 +23,7 @@ from cli.daemon import settle
 from cli.daemon.auth import Application, Border
 from cli.daemon.hub import Hub
 from cli.protocol import events, state
+from opta import paths
 from opta.asgi import application
 from opta.version import VERSION
 
@@ -132,19 +132,10 @@ def announced(listener: socket.socket) -> Iterator[str]:
     token, port = secrets.token_urlsafe(32), listener.getsockname()[1]
     here = state.State(pid=os.getpid(), port=port, version=VERSION, protocol=events.VERSION)
     try:
-        replace(state.token_file(), token)
-        replace(state.state_file(), here.model_dump_json())
+        paths.replace(state.token_file(), token)
+        paths.replace(state.state_file(), here.model_dump_json())
         log.info("the daemon %s listens on http://127.0.0.1:%d, pid %d", VERSION, port, here.pid)
         yield token
     finally:
         state.state_file().unlink(missing_ok=True)
         state.token_file().unlink(missing_ok=True)
-
-
-def replace(file: Path, text: str) -> None:
-    """Write a file of the user's alone, at once: a reader sees the old one or the new one, never half."""
-    draft = file.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text)
-    draft.replace(file)

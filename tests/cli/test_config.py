@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import config
+from cli import config, trust
 
 
 @pytest.fixture
@@ -17,9 +17,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(home: Path, tmp_path: Path) -> Path:
     (tmp_path / "work" / ".opta").mkdir(parents=True)
     (tmp_path / "work" / "src").mkdir()
+    trust.grant(tmp_path / "work")
     return tmp_path / "work"
 
 
