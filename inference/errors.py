@@ -3,6 +3,7 @@
 opta.errors.Refusal
 ├── UnknownModel      404  model_not_found           no such model on disk
 ├── LoadFailed        500  model_load_failed         the runner could not load it; the log has why
+│   └── LoadCrashed                                  the runner's native code crashed at it
 ├── RunnerDied        500  runner_died               the process that owned the model ended mid-answer
 ├── SlowReader        408  reading_too_slowly        the client lets the answer's events wait unread
 ├── ShuttingDown      503  shutting_down             LMX is being stopped
@@ -24,6 +25,10 @@ class UnknownModel(Refusal):
 class LoadFailed(Refusal):
     status = 500
     code = "model_load_failed"
+
+
+class LoadCrashed(LoadFailed):
+    """Native code crashed: another way through the same library may not."""
 
 
 class RunnerDied(Refusal):

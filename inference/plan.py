@@ -19,17 +19,24 @@ CONTEXT_SHARE, LEAST_CONTEXT = 0.5, 2048
 
 @dataclass(frozen=True)
 class Plan:
-    """`model` is asked for, and `weights` are loaded: its own, or a GGUF of it, for the reason `fallback`."""
+    """`model` is asked for, and `weights` are loaded: its own, or a GGUF of it, for the reason `fallback`;
+    `plain` as in Assignment."""
 
     model: Model
     weights: Model
     fallback: str | None = None
+    plain: bool = False
 
     def after(self, failed: Sequence[LoadFailed]) -> "Plan":
         """The same, knowing what failed before it."""
         if not failed or self.weights is self.model:
             return self
         return replace(self, fallback=failed[0].message)
+
+    def plainly(self) -> "Plan | None":
+        """What may serve where this crashed. llama.cpp's way through AMX crashes on some machines with
+        quantized weights (seen with llama-cpp-python 0.3.36, Q4_0 and Q8_0)."""
+        return replace(self, plain=True) if self.weights.engine == "gguf" and not self.plain else None
 
     @property
     def context(self) -> int:

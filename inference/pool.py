@@ -18,7 +18,7 @@ import msgspec
 
 from inference.catalog import AUTO, CHAT, Catalog, Model
 from inference.config import Config
-from inference.errors import LoadFailed, RunnerDied, RunnerRefused, ShuttingDown
+from inference.errors import LoadCrashed, LoadFailed, RunnerDied, RunnerRefused, ShuttingDown
 from inference.inbox import Inbox, Pause
 from inference.plan import Plan, plans
 from inference.request import (
@@ -43,6 +43,8 @@ OPENBLAS_ADVICE = (
     "install OpenBLAS (Debian: libopenblas0-pthread) and start LMX again, to compute several times faster"
 )
 AGAIN = "Ask again: the model is loaded anew."
+# Signals that native code ends a process by, when it is at fault itself.
+CRASHES = {signal.SIGSEGV, signal.SIGILL, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE}
 # Seconds a runner has to end when it is told to.
 PATIENCE = 2.0
 # Seconds that an inspection waits for a runner in the middle of a step.
@@ -109,6 +111,7 @@ class Runner:
                 str(paths.lmx_home() / "prefixes"),
                 config.prefix_disk_mb * 1024 * 1024,
                 queue=config.queue,
+                plain=plan.plain,
             )
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "inference.runner",
@@ -179,7 +182,8 @@ class Runner:
             return
         self.over = error
         if not self.ready.done():
-            self.ready.set_exception(LoadFailed(error.message, status=error.status))
+            failed = LoadCrashed if -(self.process.returncode or 0) in CRASHES else LoadFailed
+            self.ready.set_exception(failed(error.message, status=error.status))
         for inbox in self.answers.values():
             inbox.fail(error)
 
@@ -276,12 +280,17 @@ class Pool:
     async def load(self, model: Model) -> Runner:
         """`model` in a runner, by the first of its plans that succeeds. Raises the first one's LoadFailed."""
         failed: list[LoadFailed] = []
-        for plan in plans(model, self.catalog):
+        waiting = list(plans(model, self.catalog))
+        while waiting:
+            plan = waiting.pop(0)
             try:
                 return await Runner.start(plan.after(failed), self.config)
             except LoadFailed as error:
                 log.warning("%s does not load with %s: %s", model.id, plan.weights.engine, error.message)
                 failed.append(error)
+                if isinstance(error, LoadCrashed) and (again := plan.plainly()):
+                    log.warning("%s is loaded again without the processor's matrix extensions", model.id)
+                    waiting.insert(0, again)
         raise failed[0]
 
     async def ask(self, model: Model, question: Question, answer: type[Answer]) -> Answer:

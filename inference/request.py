@@ -36,6 +36,8 @@ class Assignment(msgspec.Struct, frozen=True):
     disk_bytes: int = 0
     # How many requests may wait.
     queue: int = 128
+    # Whether to keep off what a processor has for matrices alone: with it, llama.cpp crashed.
+    plain: bool = False
 
 
 # ── What is asked ──────────────────────────────────────────────────────────────────────────────────

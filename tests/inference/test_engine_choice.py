@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -31,6 +32,27 @@ def folder(models: Path, tmp_path: Path) -> Path:
 def configure(folder: Path, **changes: object) -> None:
     file = folder / "tiny-mlx" / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+@pytest.fixture
+def quantized(llama_cpp: Any, tmp_path: Path, models: Path) -> Path:
+    """A folder with a Q8_0 file, made as a user makes one."""
+    whole = write_tiny(tmp_path / "whole.gguf", models / "opta-tiny")
+    made = tmp_path / "served" / "tiny-Q8_0.gguf"
+    made.parent.mkdir()
+    options = llama_cpp.llama_model_quantize_default_params()
+    options.ftype, options.nthread = llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, 1
+    assert llama_cpp.llama_model_quantize(str(whole).encode(), str(made).encode(), options) == 0
+    return made.parent
+
+
+def test_a_quantized_gguf_answers_also_where_llama_cpp_crashes_with_the_processors_matrices(
+    quantized: Path, start_lmx: Callable[..., Role]
+):
+    lmx = start_lmx(LMX_MODELS=str(quantized))
+    assert chat.text(lmx.url)
+    log = lmx.log.read_text()
+    assert ("was killed by SIGSEGV" in log) == ("without the processor's matrix extensions" in log)
 
 
 def ids(folder: Path) -> dict[str, tuple[str, str]]:

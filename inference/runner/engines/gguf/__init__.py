@@ -12,7 +12,7 @@ from inference.runner.tokenizer import Tokenizer
 
 def load(assignment: Assignment) -> tuple[Tokenizer, Engine]:
     """Raises LibraryError for a file that llama.cpp cannot load, RunnerRefused for one of the wrong kind."""
-    model = Model(assignment.path)
+    model = Model(assignment.path, plain=assignment.plain)
     if assignment.kind != "chat":
         tokenizer = GgufTokenizer(model, whole=True)
         return tokenizer, Embedder(assignment, model, tokenizer)

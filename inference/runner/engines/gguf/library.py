@@ -56,11 +56,12 @@ def log() -> Log:
 class Model:
     """Raises LibraryError for a file that llama.cpp cannot load."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, plain: bool = False) -> None:
         self.log = log()
         C.llama_backend_init()
         params = C.llama_model_default_params()
         params.n_gpu_layers = -1  # all of them, where there is a GPU
+        params.use_extra_bufts = not plain
         self.pointer = C.llama_model_load_from_file(path.encode(), params)
         if not self.pointer:
             raise LibraryError(f"llama.cpp cannot load {path}: {self.log.reason}")

@@ -68,7 +68,7 @@ FUNCTIONS = {
 }
 # Structures with the fields that are set, and their types.
 FIELDS = {
-    "llama_model_params": {"n_gpu_layers": i32},
+    "llama_model_params": {"n_gpu_layers": i32, "use_extra_bufts": flag},
     "llama_context_params": {
         "n_ctx": u32, "n_seq_max": u32, "n_batch": u32, "n_ubatch": u32, "n_outputs_max": u32,
         "flash_attn_type": ctypes.c_int,
