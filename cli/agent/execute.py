@@ -41,6 +41,11 @@ def arguments(call: ToolCall) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def mutates(call: ToolCall, tools: Tools) -> bool:
+    """Whether the call may change anything; a tool that only reads says so by `mutates = False`."""
+    return bool(getattr(tools.get(call.name), "mutates", True))
+
+
 async def execute(call: ToolCall, tools: Tools) -> ToolDone:
     """The result, which is always one: what goes wrong is told to the model, which can mend it."""
     tool = tools.get(call.name)

@@ -11,11 +11,14 @@ from json import dumps
 from time import monotonic
 from typing import Any
 
-from cli.agent.execute import Tools, arguments, done, execute, schema
+from cli.agent import history as conversation
+from cli.agent.execute import Tools, arguments, done, execute, mutates, schema
+from cli.agent.steering import Steering
 from cli.protocol.events import (
     AnyBody,
     ReasoningDelta,
     ReasoningDone,
+    SteerTaken,
     TextDelta,
     TextDone,
     ToolDone,
@@ -24,7 +27,7 @@ from cli.protocol.events import (
     TurnProgress,
     Usage,
 )
-from cli.protocol.failures import Failure
+from cli.protocol.failures import stopped
 from cli.protocol.messages import Finish, Message, Piece, Progress, Reasoning, ToolCall
 
 # chat(messages, tools) streams one answer; allow(call) says whether a tool may run.
@@ -57,27 +60,34 @@ class Answer:
 
 
 async def run(
-    messages: Sequence[Message], *, chat: Chat, tools: Tools, allow: Allow
+    messages: Sequence[Message], *, chat: Chat, tools: Tools, allow: Allow, steering: Steering | None = None
 ) -> AsyncGenerator[AnyBody, None]:
-    """One turn: yields its events up to TurnDone. Raises Failure, or what `chat` raises."""
+    """One turn: yields its events up to TurnDone or TurnStopped. Raises Failure, or what `chat` raises."""
     history, usage, started = list(messages), Usage(), monotonic()
+    steering = steering or Steering()
     schemas = [schema(name, tool) for name, tool in tools.items()]
     for _ in range(ROUNDS):
+        for steer in await steering.take():
+            conversation.say(history, steer.text)
+            yield SteerTaken(id=steer.id)
         answer = Answer()
         async with aclosing(listen(answer, chat(history, schemas))) as bodies:
             async for body in bodies:
                 yield body
         usage = total(usage, answer.finish.usage)
+        answer.calls = conversation.distinct(answer.calls, history)
         history.append(answer.message())
-        if not answer.calls:
+        if not answer.calls and await steering.close():
             yield ending(answer, usage, monotonic() - started)
             return
         for call in answer.calls:
-            yield ToolStarted(call=call.id, name=call.name, arguments=arguments(call))
+            yield ToolStarted(
+                call=call.id, name=call.name, arguments=arguments(call), mutates=mutates(call, tools)
+            )
         for result in await results(answer.calls, tools, allow):
             yield result
             history.append(Message(role="tool", content=result.result, call=result.call))
-    raise Failure("too_many_rounds", f"The model called tools {ROUNDS} times without coming to an end.")
+    yield stopped("max_turns", f"The model was asked {ROUNDS} times without coming to an end.")
 
 
 async def listen(answer: Answer, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[AnyBody, None]:

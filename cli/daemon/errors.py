@@ -2,7 +2,9 @@
 
 Refusal                 opta.errors
 ├── UnknownSession      404
-├── Conflict            409  an id that exists, for something else
+├── UnknownTurn         404
+├── Conflict            409  an id that exists, for something else; a turn that is in no state for it
+│   └── Behind          409  more has happened than the client has seen
 ├── Stopping            503  the daemon is on its way out
 ├── StorageFailed       503  SQLite did not take it
 └── StorageFull         507  there is no room for it
@@ -22,9 +24,30 @@ class UnknownSession(Refusal):
         super().__init__(f"There is no session {id!r}. `opta sessions` lists those there are.")
 
 
+class UnknownTurn(Refusal):
+    status = 404
+    code = "unknown_turn"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"The session has no turn {id!r}.")
+
+
 class Conflict(Refusal):
     status = 409
     code = "conflict"
+
+
+class Behind(Conflict):
+    """`seq` is the last event that the client should have seen."""
+
+    code = "behind"
+
+    def __init__(self, seen: int, seq: int) -> None:
+        super().__init__(
+            f"The session has gone on to event {seq} since {seen}. Read what is new, and submit again.",
+            field="last_seen_seq",
+        )
+        self.seq = seq
 
 
 class Stopping(Refusal):
@@ -54,6 +77,7 @@ def problem(refusal: Refusal) -> bytes:
             detail=refusal.message,
             code=refusal.code,
             field=refusal.field,
+            seq=refusal.seq if isinstance(refusal, Behind) else None,
         )
         .model_dump_json(exclude_none=True)
         .encode()

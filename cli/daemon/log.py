@@ -75,6 +75,12 @@ class Log:
             loop = asyncio.get_running_loop()
             self.timer = loop.call_at(self.shown_at + GATHER_SECONDS, self._show_text)
 
+    async def flush(self) -> None:
+        """Show and store all that was written so far. Raises what `append` raises."""
+        await self.load()
+        async with self.lock:
+            await self._commit()
+
     async def follow(self, after: int) -> AsyncIterator[Event]:
         """Every event above `after`, and then each as it comes, until the log is closed.
 
@@ -127,23 +133,25 @@ class Log:
         await self.load()
         try:
             async with self.lock:
-                return await self._commit(turn, body, change)
+                return (await self._commit((turn, body), change=change))[-1]
         finally:
             self._show_text()
 
-    async def _commit(self, turn: str, body: AnyBody, change: Change | None) -> Event:
+    async def _commit(self, *facts: tuple[str, AnyBody], change: Change | None = None) -> list[Event]:
+        """Store and show what was written, and then the facts."""
         deltas, self.deltas = self.deltas, []  # what comes meanwhile stays
-        fresh = [self._event(ahead, self.writer, delta) for ahead, delta in enumerate(deltas, 1)]
-        fresh.append(self._event(len(fresh) + 1, turn, body))
+        said = [*((self.writer, delta) for delta in deltas), *facts]
+        fresh = [self._event(ahead, turn, body) for ahead, (turn, body) in enumerate(said, 1)]
         try:
             await self._store(fresh, change)
         except BaseException:
             self.deltas = [*deltas, *self.deltas]
             raise
-        self._show(fresh)
+        if fresh:
+            self._show(fresh)
         self.stored = len(self.tail)
         self._trim()
-        return fresh[-1]
+        return fresh
 
     async def _store(self, fresh: list[Event], change: Change | None = None) -> None:
         batch = [*self.tail[self.stored :], *fresh]

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 
+from cli.agent import history
 from cli.daemon.models import Event, Turn, store
 from cli.protocol import events
 from cli.protocol.failures import Failure
@@ -11,8 +13,8 @@ from cli.protocol.failures import Failure
 CRASHED = Failure("daemon_crashed", "The daemon died while this turn was under way.").event()
 NEVER_RUN = Failure("daemon_crashed", "The daemon died before this turn began.").event()
 
-# The events that leave a message unfinished.
-WITHIN = ("text.delta", "reasoning.delta", "reasoning.done", "turn.progress")
+PIECES = (events.TextDelta, events.ReasoningDelta)
+DELTAS = [delta.model_fields["type"].default for delta in events.DELTAS]
 
 
 def settle() -> int:
@@ -28,9 +30,7 @@ def settle() -> int:
 @transaction.atomic
 def end(turn: Turn) -> None:
     turn.session.refresh_from_db(fields=["reserved"])  # the turn before it may have moved it
-    said = unfinished(turn)
-    bodies: list[events.AnyBody] = [events.TextDone(text=said)] if said else []
-    bodies.append(CRASHED if turn.state == "running" else NEVER_RUN)
+    bodies = [*unfinished(turn), CRASHED if turn.state == "running" else NEVER_RUN]
     now, after = datetime.now(UTC), turn.session.reserved
     batch = [
         events.Event(seq=after + place, turn=turn.id, time=now, event=body)
@@ -40,10 +40,28 @@ def end(turn: Turn) -> None:
     store(turn.session_id, batch, batch[-1].seq)
 
 
-def unfinished(turn: Turn) -> str:
-    """The text that was stored after the turn's last whole message."""
-    rows = Event.objects.filter(session_id=turn.session_id, turn=turn.id)
-    last = rows.exclude(type__in=WITHIN).order_by("-seq").values_list("seq", flat=True).first()
-    deltas = rows.filter(type="text.delta", seq__gt=last or 0).order_by("seq")
-    bodies = (row.parse().event for row in deltas)
-    return "".join(body.text for body in bodies if isinstance(body, events.TextDelta))
+def unfinished(turn: Turn) -> list[events.AnyBody]:
+    """What a turn that was cut off leaves open: its last text as a whole, and a result for each call."""
+    said = history.Said()
+    for row in rows(turn).exclude(type__in=DELTAS):
+        said.add(row.parse())
+    thought, text = rest(turn, "reasoning"), rest(turn, "text")
+    return [
+        *([events.ReasoningDone(text=thought)] if thought else []),
+        *([events.TextDone(text=text)] if text else []),
+        *said.interrupted(),
+    ]
+
+
+def rest(turn: Turn, kind: str) -> str:
+    """What was stored in pieces since the last whole text or reasoning."""
+    last = rows(turn).filter(type=f"{kind}.done").values_list("seq", flat=True).last()
+    pieces = rows(turn).filter(type=f"{kind}.delta", seq__gt=last or 0)
+    bodies = (row.parse().event for row in pieces)
+    return "".join(body.text for body in bodies if isinstance(body, PIECES))
+
+
+def rows(turn: Turn) -> QuerySet[Event]:
+    """The turn's events, in order."""
+    found = Event.objects.filter(session_id=turn.session_id, turn=turn.id, seq__gte=turn.seq)
+    return found.order_by("seq")

@@ -1,7 +1,7 @@
 """The queue: turns of one session run one after the other, sessions side by side; every state is a row.
 
-A turn goes queued → running → done, failed or cancelled, each step by compare-and-set and in one
-transaction with its event: what followers see is what the tables say.
+A turn goes queued → running → done, failed, cancelled or stopped, each step by compare-and-set and in
+one transaction with its event: what followers see is what the tables say.
 """
 
 import asyncio
@@ -14,25 +14,28 @@ from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from cli.agent import history
-from cli.agent.loop import Chat, run
+from cli.agent.execute import Tools
+from cli.agent.loop import Allow, Chat, run
+from cli.agent.steering import Steering
+from cli.daemon import compaction, models, settle
 from cli.daemon.database import Database
-from cli.daemon.errors import Conflict, Stopping
+from cli.daemon.errors import Behind, Conflict, Stopping, UnknownSession, UnknownTurn
 from cli.daemon.log import Log, Logs
 from cli.daemon.models import Lost, Taken, Turn, facts, new_id
 from cli.protocol.events import (
     DELTAS,
     Event,
-    TextDelta,
-    TextDone,
     TurnCancelled,
     TurnDone,
     TurnFailed,
     TurnQueued,
     TurnStarted,
+    TurnSteered,
+    TurnStopped,
 )
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Message, ToolCall
-from cli.protocol.requests import TurnState, TurnSubmit, TurnView
+from cli.protocol.requests import SteerView, TurnState, TurnSteer, TurnSubmit, TurnView
 from opta.errors import Refusal
 
 log = logging.getLogger(__name__)
@@ -40,8 +43,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Task = asyncio.Task[None]
 
-Ending = TurnDone | TurnFailed | TurnCancelled
-STATES: dict[type[Ending], TurnState] = {TurnDone: "done", TurnFailed: "failed", TurnCancelled: "cancelled"}
+Ending = TurnDone | TurnFailed | TurnCancelled | TurnStopped
+STATES: dict[type[Ending], TurnState] = {
+    TurnDone: "done",
+    TurnFailed: "failed",
+    TurnCancelled: "cancelled",
+    TurnStopped: "stopped",
+}
 STOPPED = Failure("daemon_stopped", "The daemon was stopped while this turn was under way.").event()
 NEVER_RUN = Failure("daemon_stopped", "The daemon was stopped before this turn began.").event()
 # Between tries to store how a turn ended: until it is stored, it has not ended.
@@ -50,11 +58,11 @@ RETRY_SECONDS = 1.0
 
 @dataclass(eq=False)
 class Running:
-    """A turn under way: its task, what it said since its last whole message, and how it is to end early."""
+    """A turn under way: its task, the text added to it, and how it is to end early."""
 
     turn: Turn
     task: Task
-    said: list[str] = field(default_factory=list)
+    steering: Steering = field(default_factory=Steering)
     ending: Ending | None = None
 
     def stop(self, ending: Ending) -> None:
@@ -66,10 +74,20 @@ class Running:
 class Turns:
     """The turns of all sessions. `chat` gives the way to ask a model by its name."""
 
-    def __init__(self, logs: Logs, database: Database, chat: Callable[[str], Chat]) -> None:
+    def __init__(
+        self,
+        logs: Logs,
+        database: Database,
+        chat: Callable[[str], Chat],
+        *,
+        tools: Tools | None = None,
+        allow: Allow | None = None,
+    ) -> None:
         self.logs = logs
         self.database = database
         self.chat = chat
+        self.tools = tools or {}
+        self.allow = allow or nothing
         self.running: dict[str, Running] = {}
         self.lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -80,6 +98,15 @@ class Turns:
         if self.stopping:
             raise Stopping
         return await asyncio.shield(self._spawn(self._submit(session, request)))
+
+    async def steer(self, session: str, turn: str, request: TurnSteer) -> SteerView:
+        """Add text to the running turn. Once it is a row the model reads it, or with the next turn.
+
+        Raises Conflict when the turn does not run, and UnknownSession or UnknownTurn.
+        """
+        if self.stopping:
+            raise Stopping
+        return await asyncio.shield(self._spawn(self._steer(session, turn, request)))
 
     async def cancel(self, session: str, turn: str | None = None) -> list[str]:
         """End one turn, or all that run or wait, and return those that had not ended by themselves."""
@@ -108,11 +135,24 @@ class Turns:
         )
         try:
             body = TurnQueued(text=turn.text)
-            await self.logs.of(session).append(turn.id, body, turn.enqueue)
+            change = partial(enqueue, turn, request.last_seen_seq)
+            await self.logs.of(session).append(turn.id, body, change)
         except Taken:
             return await self.database(same_turn, session, request)
         self._spawn(self._work(session))
         return turn.view()
+
+    async def _steer(self, session: str, turn: str, request: TurnSteer) -> SteerView:
+        running, body = self.running.get(session), TurnSteered(id=request.id or new_id(), text=request.text)
+        steering = running.steering if running and running.turn.id == turn else Steering(closed=True)
+        async with steering.lock:
+            change = partial(steer, session, turn, body.id, not steering.closed)
+            try:
+                event = await self.logs.of(session).append(turn, body, change)
+            except Taken:
+                return await self.database(same_steer, session, turn, body)
+            steering.waiting.append(body)
+        return SteerView(id=body.id, turn=turn, seq=event.seq)
 
     async def _work(self, session: str) -> None:
         """Run the first turn that waits: one such task for each turn, one at a time in a session."""
@@ -120,6 +160,7 @@ class Turns:
             turn = await self._next(session)
             if turn and not self.stopping:
                 await self._run(turn)
+                self._spawn(compaction.run(self.database, session))
 
     async def _next(self, session: str) -> Turn | None:
         """The first turn that waits; asks until the disk answers, or the turn would wait for ever."""
@@ -157,32 +198,31 @@ class Turns:
         messages = await self.database(conversation, turn)
         started = TurnStarted(model=turn.model)
         await session_log.append(turn.id, started, lambda _: turn.move("running", "queued"))
-        bodies = run(messages, chat=self.chat(turn.model), tools={}, allow=nothing)
+        chat, steering = self.chat(turn.model), running.steering
+        bodies = run(messages, chat=chat, tools=self.tools, allow=self.allow, steering=steering)
         async with aclosing(bodies):
             async for body in bodies:
-                if isinstance(body, TextDelta):
-                    running.said.append(body.text)
-                    session_log.write(body)
-                elif isinstance(body, DELTAS):
+                if isinstance(body, DELTAS):
                     session_log.write(body)
                 elif isinstance(body, Ending):
                     return body
                 else:
-                    # Before the wait: a turn that is cancelled in it has this message stored all the same.
-                    running.said.clear()
+                    # The loop goes on when this is a row: no tool runs before its tool.started is one.
                     await session_log.append(turn.id, body)
         raise AssertionError("the loop ended without an ending")
 
     async def _end(self, running: Running, session_log: Log, ending: Ending) -> None:
-        """Store how the turn ended, with what it was saying; tries until the disk takes it."""
+        """Store how the turn ended, after what it had open; tries until the disk takes it."""
         while True:
             try:
-                if running.said:
-                    await session_log.append(running.turn.id, TextDone(text="".join(running.said)))
-                    running.said.clear()
+                await session_log.flush()
+                for body in await self.database(settle.unfinished, running.turn):
+                    await session_log.append(running.turn.id, body)
                 await self._finish(running.turn, ending, "queued", "running")
                 session_log.stick(None)
                 return
+            except UnknownSession:
+                return  # deleted meanwhile, and this turn with it
             except Refusal as refusal:
                 session_log.stick(refusal)
                 log.error("turn %s cannot end: %s", running.turn.id, refusal.message)
@@ -207,6 +247,43 @@ class Turns:
 async def nothing(call: ToolCall) -> bool:
     """No tool is offered, so none may run."""
     return False
+
+
+def enqueue(turn: Turn, seen: int | None, event: Event) -> None:
+    """Make the turn a row. Raises Taken, or Behind when its client has not seen the newest fact."""
+    turn.enqueue(event)
+    facts = models.Event.objects.filter(session_id=turn.session_id, seq__lt=event.seq)
+    newest = facts.exclude(type__in=settle.DELTAS).order_by("seq").values_list("seq", flat=True).last()
+    if seen is not None and newest is not None and seen < newest:
+        raise Behind(seen, newest)
+
+
+def steer(session: str, turn: str, id: str, open: bool, event: Event) -> None:
+    """Let text be added to a turn that runs. Raises UnknownTurn, Conflict, or Taken for an id it has had."""
+    found = Turn.objects.filter(session_id=session, id=turn).first()
+    if found is None:
+        raise UnknownTurn(turn)
+    if any(each.id == id for _, each in steers(found)):
+        raise Taken(id)
+    if found.state == "queued":
+        raise Conflict(f"Turn {turn!r} waits in the queue: cancel it, and submit it anew with this text.")
+    if found.state != "running" or not open:
+        raise Conflict(f"Turn {turn!r} is at its end: submit the text as a turn of its own.")
+
+
+def same_steer(session: str, turn: str, body: TurnSteered) -> SteerView:
+    """The text that was added before under this id. Raises Conflict when it was another one."""
+    found = Turn.objects.get(session_id=session, id=turn)
+    seq, before = next((seq, each) for seq, each in steers(found) if each.id == body.id)
+    if before.text != body.text:
+        raise Conflict(f"Turn {turn!r} was steered with another text as {body.id!r}.", field="id")
+    return SteerView(id=body.id, turn=turn, seq=seq)
+
+
+def steers(turn: Turn) -> list[tuple[int, TurnSteered]]:
+    """The texts that were added to a turn, each with its event's number."""
+    events = (row.parse() for row in settle.rows(turn).filter(type="turn.steered"))
+    return [(each.seq, each.event) for each in events if isinstance(each.event, TurnSteered)]
 
 
 def finish(turn: Turn, state: TurnState, states: Sequence[TurnState], event: Event) -> None:

@@ -1,6 +1,6 @@
-"""Why a turn failed: every code of `turn.failed`, with what its reader should do next."""
+"""Why a turn failed or was stopped: every code and reason, with what its reader should do next."""
 
-from cli.protocol.events import TurnFailed
+from cli.protocol.events import StopReason, TurnFailed, TurnStopped
 
 LMX_UNREACHABLE = "lmx_unreachable"
 
@@ -16,12 +16,23 @@ HINTS = {
     "upstream_error": "Send the turn again; if it fails again, the log of LMX says why.",
     "upstream_truncated": "See whether LMX still runs (`opta status`), and send the turn again.",
     "runner_died": "Send the turn again: the model is loaded anew. One too large for memory dies like this.",
-    "too_many_rounds": "Send a new turn that says what is still to be done.",
     "storage_failed": "Free some space on the disk that holds OPTA_HOME, and send the turn again.",
     "daemon_stopped": "Send the turn again once the daemon runs.",
     "daemon_crashed": "Send the turn again; what was answered until then is kept.",
     "internal_error": "This is a defect of the daemon: `opta daemon logs` has the trace.",
 }
+
+STOPS: dict[StopReason, str] = {
+    "budget": "Send a new turn that says what is still to be done, or allow more.",
+    "max_turns": "Send a new turn that says what is still to be done.",
+    "loop": "Send a new turn that says what to do differently.",
+    "permission": "Allow what was refused, or send a new turn that does without it.",
+}
+
+
+def stopped(reason: StopReason, message: str) -> TurnStopped:
+    """How a turn ends that went on for too long, in circles, or against the user's will."""
+    return TurnStopped(reason=reason, message=message, hint=STOPS[reason])
 
 
 class Failure(Exception):

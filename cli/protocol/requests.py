@@ -11,7 +11,7 @@ from opta.strict import Strict
 
 # An id is a path segment and a file name: letters, digits, - and _.
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-TurnState = Literal["queued", "running", "done", "failed", "cancelled"]
+TurnState = Literal["queued", "running", "done", "failed", "cancelled", "stopped"]
 
 
 class SessionCreate(Strict):
@@ -25,17 +25,36 @@ class SessionCreate(Strict):
 
 
 class TurnSubmit(Strict):
-    """With an `id` that exists in the session, that turn is the answer: a retried submit runs once."""
+    """With an `id` that exists in the session, that turn is the answer: a retried submit runs once.
+
+    With `last_seen_seq`, it is refused (409) when anything but text was stored after that event.
+    """
 
     id: Id | None = None
     text: Annotated[str, Field(min_length=1, max_length=1_000_000, pattern=r"\S")]
     model: Annotated[str, Field(max_length=200)] | None = None
+    last_seen_seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+
+
+class TurnSteer(Strict):
+    """Text for the running turn. With an `id` that the turn was steered by, it is added only once."""
+
+    id: Id | None = None
+    text: Annotated[str, Field(min_length=1, max_length=1_000_000, pattern=r"\S")]
 
 
 class TurnCancel(Strict):
     """`turn` alone, or every queued and running turn of the session when it is left out."""
 
     turn: Id | None = None
+
+
+class SteerView(BaseModel):
+    """`seq` is the number of its `turn.steered` event."""
+
+    id: str
+    turn: str
+    seq: int
 
 
 class TurnView(BaseModel):
@@ -96,6 +115,8 @@ class Problem(BaseModel):
     code: str
     # The part of the request that is wrong, when one part is.
     field: str | None = None
+    # The session's last event, when the request was refused because the client had not seen it.
+    seq: int | None = None
 
 
 class Health(BaseModel):

@@ -1,11 +1,11 @@
-"""Turns: submitted, cancelled."""
+"""Turns: submitted, steered, cancelled."""
 
 from django.http import HttpRequest
 from ninja import Router
 from ninja.responses import Status
 
 from cli.daemon import hub
-from cli.protocol.requests import TurnCancel, TurnsCancelled, TurnSubmit, TurnView
+from cli.protocol.requests import SteerView, TurnCancel, TurnsCancelled, TurnSteer, TurnSubmit, TurnView
 
 router = Router()
 
@@ -13,6 +13,11 @@ router = Router()
 @router.post("sessions/{id}/turns", response={202: TurnView})
 async def submit_turn(request: HttpRequest, id: str, body: TurnSubmit) -> Status[TurnView]:
     return Status(202, await hub.of(request).turns.submit(id, body))
+
+
+@router.post("sessions/{id}/turns/{turn}/steer", response={202: SteerView})
+async def steer_turn(request: HttpRequest, id: str, turn: str, body: TurnSteer) -> Status[SteerView]:
+    return Status(202, await hub.of(request).turns.steer(id, turn, body))
 
 
 @router.post("sessions/{id}/cancel", response=TurnsCancelled)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from cli.agent.history import INTERRUPTED, messages
+from cli.agent.history import REPEATABLE, UNKNOWN, messages
 from cli.protocol.events import (
     AnyBody,
     Event,
@@ -44,16 +44,18 @@ def test_every_call_has_one_result_also_when_the_turn_was_cut_off():
             ("a", TextDone(text="Look:")),
             ("a", ToolStarted(call="1", name="ls", arguments={"path": "."})),
             ("a", ToolStarted(call="2", name="rm", arguments={})),
+            ("a", ToolStarted(call="3", name="cat", arguments={}, mutates=False)),
             ("a", ToolDone(call="1", name="ls", ok=True, result="x")),
             ("a", TurnCancelled()),
         )
     )
-    calls = (ToolCall(id="1", name="ls", arguments='{"path": "."}'), ToolCall(id="2", name="rm"))
+    calls = (ToolCall(id="1", name="ls", arguments='{"path": "."}'), ToolCall(id="2", name="rm"), ToolCall(id="3", name="cat"))
     assert said == [
         Message(role="user", content="go"),
         Message(role="assistant", content="Look:", calls=calls),
         Message(role="tool", content="x", call="1"),
-        Message(role="tool", content=INTERRUPTED, call="2"),
+        Message(role="tool", content=UNKNOWN, call="2"),
+        Message(role="tool", content=REPEATABLE, call="3"),
     ]
 
 
