@@ -1,14 +1,19 @@
 """The user's choices as one frozen value: flags > environment > project file > user file > default."""
 
+import logging
+import re
 import tomllib
+from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from cli import trust
 from opta import env, paths
 from opta.strict import Strict
+
+log = logging.getLogger(__name__)
 
 # A project that is trusted may say how to work in it, and still never where prompts go.
 OF_A_PROJECT = {"model"}
@@ -18,10 +23,48 @@ class ConfigError(env.EnvError):
     """A choice that cannot be honoured; the message names the file (or variable or flag) and the key."""
 
 
+URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
+# What a provider may be called: the part of a model's name before the slash.
+ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+
+
+class Limits(Strict):
+    """How long a model server may be silent, in seconds; any byte of it, a keep-alive too, is life.
+
+    Before the first token much is allowed: a server that says nothing while it reads a long prompt is
+    slow, and asking it again would start from zero.
+    """
+
+    connect_seconds: Annotated[float, Field(gt=0, le=300)] = 5
+    first_token_seconds: Annotated[float, Field(gt=0, le=86400)] = 3600
+    idle_seconds: Annotated[float, Field(gt=0, le=86400)] = 600
+
+
+class Provider(Strict):
+    """A model server by its address: the one way for a prompt to leave this network.
+
+    `kind` is the API it speaks; another LMX joins the hosts that answer for models without a provider's
+    name. Anthropic's API wants to be told how long an answer may be.
+    """
+
+    url: Annotated[str, Field(pattern=URL)]
+    kind: Literal["openai", "anthropic", "lmx"] = "openai"
+    max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
+
+
 class Config(Strict):
+    """`aliases` names models anew; the first of several that can be reached answers."""
+
     lmx_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")] = "http://127.0.0.1:1234"
     daemon_port: Annotated[int, Field(ge=1, le=65535)] = 9999
+    # Whether prompts may go to an LMX that announced itself on this network, which anybody there can do.
+    lmx_discovery: bool = False
+    limits: Limits = Limits()
+    providers: dict[ProviderName, Provider] = {}
+    aliases: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
     model: Annotated[str, Field(min_length=1, max_length=200)] = "auto"
+    # Whether the daemon runs turns for clients of OpenAI's API, at /v1.
+    openai_api: bool = False
     sites_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+$")] = "http://opta.localhost:8000"
 
 
@@ -41,6 +84,65 @@ def load(cwd: Path | None = None, **flags: Any) -> Config:
         return Config.model_validate(merged)
     except ValidationError as error:
         raise ConfigError("\n".join(problem(item, sources) for item in error.errors())) from error
+
+
+class Current:
+    """The choices as the user's file has them now: it is read again when it changed."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.stamp = stamp()
+
+    def __call__(self) -> Config:
+        """A file that became wrong is told of in the log, and the choices before it hold."""
+        if (now := stamp()) != self.stamp:
+            self.stamp = now
+            try:
+                self.config = load()
+            except ConfigError as error:
+                log.warning("%s", error)
+        return self.config
+
+
+def stamp() -> tuple[int, int, int] | None:
+    """What changes whenever the user's file does; None while there is none."""
+    try:
+        found = user_file().stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def add_provider(name: str, provider: Provider) -> None:
+    """Write a provider into the user's file, at its end; what stands there stays as it is."""
+    lines = [f"[providers.{name}]", f"url = {dumps(provider.url)}", f"kind = {dumps(provider.kind)}"]
+    text = user_file().read_text() if user_file().exists() else ""
+    rewrite(text, f"{text.rstrip()}\n\n{chr(10).join(lines)}\n".lstrip(), name, provider)
+
+
+def remove_provider(name: str) -> None:
+    """Take a provider's table out of the user's file."""
+    text = user_file().read_text()
+    table = re.compile(rf"^\[providers\.{re.escape(name)}\][^\n]*\n(?:(?!\[)[^\n]*(?:\n|\Z))*", re.MULTILINE)
+    rewrite(text, table.sub("", text), name, None)
+
+
+def rewrite(before: str, after: str, name: str, provider: Provider | None) -> None:
+    """Replace the user's file at once. Raises ConfigError, and leaves it, if more would change than meant."""
+    wanted = tomllib.loads(before)
+    providers = {key: value for key, value in wanted.pop("providers", {}).items() if key != name}
+    if provider:
+        providers[name] = {"url": provider.url, "kind": provider.kind}
+    try:
+        found = tomllib.loads(after)
+    except ValueError:
+        found = {}
+    if {**wanted, "providers": providers} != {"providers": {}, **found}:
+        raise ConfigError(f"{user_file()}: providers.{name} is written in a way of its own. Edit it by hand.")
+    paths.private(user_file().parent)
+    draft = user_file().with_suffix(".new")
+    draft.write_text(after)
+    draft.replace(user_file())
 
 
 def user_file() -> Path:
@@ -92,6 +194,6 @@ def sites_url(domain: str, port: int) -> str:
 
 def problem(error: Any, sources: dict[str, str]) -> str:
     key = str(error["loc"][0])
-    if error["type"] == "extra_forbidden":
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
         return f"{sources[key]}: {key}: there is no such key. Known: {', '.join(Config.model_fields)}."
-    return f"{sources[key]}: {key}: {error['msg']}"
+    return f"{sources[key]}: {'.'.join(map(str, error['loc']))}: {error['msg']}"

@@ -3,18 +3,23 @@
 from cli.protocol.events import StopReason, TurnFailed, TurnStopped
 
 LMX_UNREACHABLE = "lmx_unreachable"
+TOO_LONG = "context_length_exceeded"
 
 HINTS = {
     LMX_UNREACHABLE: "Start LMX with `opta serve` (or `make up`), or set lmx_url to where it runs.",
     "model_not_found": "`opta models` lists the models there are.",
     "model_load_failed": "The log of LMX says why the model did not load.",
-    "context_length_exceeded": "Start a new session (`/new`), or choose a model with a longer context.",
+    TOO_LONG: "Start a new session (`/new`), or choose a model with a longer context.",
     "shutting_down": "Start LMX again with `opta serve`, and send the turn again.",
     "queue_full": "Send the turn again when others are answered; LMX_QUEUE says how many may wait.",
     "reading_too_slowly": "Send the turn again: the daemon was too busy to read the answer.",
     "upstream_refused": "Change what the message names and send the turn again.",
     "upstream_error": "Send the turn again; if it fails again, the log of LMX says why.",
     "upstream_truncated": "See whether LMX still runs (`opta status`), and send the turn again.",
+    "upstream_silent": "Send the turn again, or raise first_token_seconds or idle_seconds under [limits].",
+    "provider_unreachable": "`opta providers test` says which can be reached; the address is in config.toml.",
+    "provider_unauthorized": "Remove the provider, and add it again with the right key: `opta providers`.",
+    "leaves_lan": "To allow that address, add it: `opta providers add NAME --url URL --kind lmx`.",
     "runner_died": "Send the turn again: the model is loaded anew. One too large for memory dies like this.",
     "storage_failed": "Free some space on the disk that holds OPTA_HOME, and send the turn again.",
     "daemon_stopped": "Send the turn again once the daemon runs.",

@@ -1,0 +1,83 @@
+"""Keys of providers: in the system's keychain, or in a file of the user's alone where there is none."""
+
+import json
+import os
+from pathlib import Path
+
+from opta import paths
+
+SERVICE = "opta"
+KEYCHAIN = "the system's keychain"
+
+
+def file() -> Path:
+    return paths.opta_home() / "keys.json"
+
+
+def store(name: str, secret: str) -> str:
+    """Keep a key; returns where, in words. What was kept under the name before is forgotten."""
+    if keep(name, secret):
+        write({key: value for key, value in kept().items() if key != name})
+        return KEYCHAIN
+    write({**kept(), name: secret})
+    return f"{file()}, which you alone can read, for this system offers no keychain"
+
+
+def find(name: str) -> str | None:
+    """The key under a name. The file is asked too: it may be from a time without a keychain."""
+    import keyring  # 120 ms, which only a provider with a key costs
+    from keyring.errors import KeyringError
+
+    try:
+        found = keyring.get_password(SERVICE, name)
+    except KeyringError:
+        found = None  # there is none, or it is locked
+    return found or kept().get(name)
+
+
+def forget(name: str) -> None:
+    """Drop a key, wherever it is; it is no matter if there is none."""
+    import keyring
+    from keyring.errors import KeyringError
+
+    write({key: value for key, value in kept().items() if key != name})
+    try:
+        if keyring.get_password(SERVICE, name) is not None:
+            keyring.delete_password(SERVICE, name)
+    except KeyringError:
+        return  # nothing was kept where nothing can be asked
+
+
+def keep(name: str, secret: str) -> bool:
+    """Whether the system's keychain took the key: read back, for some take and forget."""
+    import keyring
+    from keyring.errors import KeyringError
+
+    try:
+        keyring.set_password(SERVICE, name, secret)
+        return keyring.get_password(SERVICE, name) == secret
+    except KeyringError:
+        return False
+
+
+def kept() -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads(file().read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def write(keys: dict[str, str]) -> None:
+    """Replace the file at once, or remove it when nothing is left; a crash leaves the old one."""
+    if not keys:
+        file().unlink(missing_ok=True)
+        return
+    paths.private(file().parent)
+    draft = file().with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        json.dump(keys, out)
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(file())
