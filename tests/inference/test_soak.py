@@ -143,12 +143,12 @@ def test_a_crowd_leaves_nothing_behind(
 ):
     seconds = WHOLE if request.config.getoption("markexpr") == "soak" else PART
     models = request.getfixturevalue(ENGINES[engine])
-    # A small cache is full before the measurement, and changes all the time.
-    lmx = start_lmx(LMX_MODELS=str(models), LMX_PREFIX_CACHE_MB="4")
+    # Small caches are full before the measurement, and change all the time.
+    lmx = start_lmx(LMX_MODELS=str(models), LMX_PREFIX_CACHE_MB="4", LMX_PREFIX_DISK_MB="16")
     before = chat.text(lmx.url)
     runner = psutil.Process(chat.runner(lmx.url)["pid"])
     # Every cache is full and every path was taken once before anything is compared.
-    asyncio.run(crowd(lmx.url, PART, seed=500))
+    asyncio.run(crowd(lmx.url, seconds / 8, seed=500))
     start, _ = crowded(lmx.url, seconds / 2, seed=1000)
     end, ends = crowded(lmx.url, seconds / 2, seed=2000)
     assert ends.keys() >= {"answered", "streamed", "hung up", "cancelled"}

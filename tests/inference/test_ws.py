@@ -1,8 +1,11 @@
 """Several chats on one socket."""
 
 import json
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -90,6 +93,24 @@ def test_a_cancelled_chat_ends_and_its_neighbour_goes_on(lmx: Role):
         cancel(opened, "long")
         assert heard(opened)["error"]["code"] == "not_running"
     wait_until(lambda: chat.idle(lmx.url), "the sequences to leave the batch", 5)
+
+
+def test_a_killed_runner_ends_its_chats_with_the_reason_and_the_socket_serves_on(
+    models: Path, start_lmx: Callable[..., Role]
+):
+    lmx = start_lmx(LMX_MODELS=str(models))
+    chat.text(lmx.url)
+    with socket(lmx) as opened:
+        for id in ("a", "b"):
+            ask(opened, id, max_tokens=5000)
+        while heard(opened)["type"] != "chat.delta":
+            pass
+        os.kill(chat.runner(lmx.url)["pid"], signal.SIGKILL)
+        said = until_done(opened, "a", "b")
+        ask(opened, "a", max_tokens=4)
+        again = until_done(opened, "a")["a"][-1]
+    assert {(said[id][-1]["status"], said[id][-1]["error"]["code"]) for id in said} == {(500, "runner_died")}
+    assert again["type"] == "chat.done"
 
 
 def test_hanging_up_ends_every_chat(lmx: Role):
