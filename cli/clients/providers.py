@@ -127,7 +127,7 @@ class Providers:
         return await question(last)
 
     async def targets(self, model: str) -> list[Target]:
-        """Where to ask for a model, in order; never empty."""
+        """Where to ask for a model, in order, and never nowhere: a host left alone is the last resort."""
         config = self.refresh()
         found: list[Target] = []
         for name in config.aliases.get(model, [model]):
@@ -137,7 +137,7 @@ class Providers:
             else:
                 asked = rest if slash and rest and provider == OWN else name
                 found += [Target(host, asked) for host in await self.pool(asked)]
-        return found
+        return sorted(found, key=lambda target: target.server.breaker.open)
 
     async def pool(self, model: str) -> list[LMX]:
         """The LMX hosts, best first: one that can be reached, has the model, answered last, has it loaded."""

@@ -100,6 +100,7 @@ class Server(ABC):
         self.name = name
         self.limits = limits or Limits()
         self.key = key
+        self.lan = lan
         self.secret: str | None = None
         self.breaker = breaker or Breaker()
         # Reading has limits of its own, which any byte puts off; trust_env: no proxy, no .netrc.
