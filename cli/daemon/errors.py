@@ -2,6 +2,7 @@
 
 Refusal                 opta.errors
 ├── UnknownSession      404
+├── UnknownRequest      404  nothing of this id waits for an answer
 ├── UnknownTurn         404
 ├── Conflict            409  an id that exists, for something else; a turn that is in no state for it
 │   └── Behind          409  more has happened than the client has seen
@@ -22,6 +23,14 @@ class UnknownSession(Refusal):
 
     def __init__(self, id: str) -> None:
         super().__init__(f"There is no session {id!r}. `opta sessions` lists those there are.")
+
+
+class UnknownRequest(Refusal):
+    status = 404
+    code = "unknown_request"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"No permission request {id!r} is open: it was answered, or its turn has ended.")
 
 
 class UnknownTurn(Refusal):

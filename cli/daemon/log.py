@@ -237,17 +237,17 @@ class Logs:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.open: WeakValueDictionary[str, Log] = WeakValueDictionary()
-        self.closed = False
+        self.closed = asyncio.Event()
 
     def of(self, session: str) -> Log:
         found = self.open.get(session)
         if found is None:
             found = self.open[session] = Log(session, self.database)
-            found.closed = self.closed
+            found.closed = self.closed.is_set()
         return found
 
     def close(self) -> None:
         """End every stream, also those that are opened from now on."""
-        self.closed = True
+        self.closed.set()
         for each in list(self.open.values()):
             each.close()

@@ -6,9 +6,10 @@ time (`Event`), and sends and stores that. JSON Schema of all of it stands at `/
 
 import re
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 
 VERSION = 1
 # An event's number as text, in a header or a query.
@@ -237,7 +238,7 @@ class Event(BaseModel):
     time: datetime
     event: AnyBody
 
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of `Event`, for `/v3/schema` and for clients in other languages."""
-    return TypeAdapter(Event).json_schema()
+    @cached_property
+    def as_json(self) -> str:
+        """Written once, however many follow."""
+        return self.model_dump_json()

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from ninja import Router
 
 from cli.daemon import hub
-from cli.protocol import events
+from cli.protocol import events, socket
 from cli.protocol.requests import Health
 from opta.version import VERSION
 
@@ -31,5 +31,5 @@ async def health(request: HttpRequest) -> Health:
 
 @router.get("schema")
 async def schema(request: HttpRequest) -> dict[str, Any]:
-    """JSON Schema of every event."""
-    return events.schema()
+    """JSON Schema of every event, and of every message of the WebSocket."""
+    return socket.schema()

@@ -2,7 +2,7 @@
 
 import json
 import resource
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -10,7 +10,8 @@ import httpx
 import pytest
 import websockets
 
-from tests.processes import Role
+from tests import processes
+from tests.processes import Role, free_port
 from tests.scripted import Scripted, scripted
 
 # Only Linux lets one process limit another's files, which is how a disk is made full here.
@@ -21,6 +22,13 @@ ENDINGS = ("turn.done", "turn.failed", "turn.cancelled")
 
 def kind(data: str) -> str:
     return json.loads(data)["event"]["type"]
+
+
+def streamed(message: str) -> str:
+    """An event of the socket as the stream has it."""
+    end = f',"type":"event","session":{json.dumps(json.loads(message)["session"])}}}'
+    assert message.endswith(end)
+    return message.removesuffix(end) + "}"
 
 
 def body(data: str) -> dict[str, Any]:
@@ -66,10 +74,11 @@ class V3:
                     yield data
 
     async def socket(self, session: str, after: int = 0) -> AsyncIterator[str]:
+        """The events as the stream has them: the socket says whose they are besides."""
         url = f"{self.role.url.replace('http', 'ws')}/v3/ws?session={session}&after={after}"
         async with websockets.connect(url, additional_headers=self.role.headers) as socket:
             async for message in socket:
-                yield message
+                yield streamed(str(message))
 
     async def settled(self, session: str, after: int = 0, *, turns: int = 1) -> list[str]:
         """The events until so many turns have ended."""
@@ -119,3 +128,23 @@ async def connect() -> AsyncIterator[Callable[[Role], V3]]:
 async def v3(start_daemon: Callable[..., Role], model: Scripted, connect: Callable[[Role], V3]) -> V3:
     """A daemon in front of the scripted model."""
     return connect(start_daemon(lmx_url=model.url))
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Role, int]]:
+    """One daemon for all tests of a module, and the port at which it asks for its model."""
+    port = free_port()
+    role = processes.daemon(tmp_path_factory.mktemp("opta"), f"http://127.0.0.1:{port}")
+    yield role, port
+    role.stop()
+
+
+@pytest.fixture
+async def standing_model(standing: tuple[Role, int]) -> AsyncIterator[Scripted]:
+    async with scripted(standing[1]) as script:
+        yield script
+
+
+@pytest.fixture
+def standing_v3(standing: tuple[Role, int], standing_model: Scripted, connect: Callable[[Role], V3]) -> V3:
+    return connect(standing[0])
