@@ -63,6 +63,11 @@ def note(message: str) -> None:
         click.secho(safe(message), err=True, dim=True)
 
 
+def warn(message: str) -> None:
+    """A line that also a script's log should have."""
+    click.echo(safe(message), err=True)
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """On a terminal a table of its width; piped, one line a row, parts divided by tabs, no head."""
     cells = [[safe(str(cell)) for cell in row] for row in rows]

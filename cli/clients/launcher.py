@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from cli.clients import http
 from cli.clients.daemon import Address
-from cli.output import Exit, Failure, note
+from cli.output import Exit, Failure, note, warn
 from cli.protocol import events, state
 from cli.protocol.requests import Health
 
@@ -72,7 +72,9 @@ def ensure(say: Callable[[str], None] = note) -> Address:
             Exit.DAEMON_UNREACHABLE,
             "Run `opta daemon stop`, then try again.",
         )
-    return Address(running.url, state.token_file().read_text().strip())
+    for mended in state.mend():
+        warn(mended)
+    return Address(running.url, state.token())
 
 
 def start() -> Running:

@@ -8,6 +8,7 @@ import click
 
 from cli import config
 from cli.clients import launcher
+from cli.commands import access
 from cli.output import Exit, Failure, document
 from cli.protocol import state
 
@@ -15,6 +16,10 @@ from cli.protocol import state
 @click.group("daemon")
 def command() -> None:
     """The process behind every conversation. Commands start it by themselves."""
+
+
+command.add_command(access.token)
+command.add_command(access.browser)
 
 
 @command.command()

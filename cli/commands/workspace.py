@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cli import trust
-from cli.output import safe
+from cli.output import safe, warn
 
 
 def ask(cwd: Path) -> None:
@@ -27,7 +27,7 @@ def mention(cwd: Path) -> None:
     """One line on standard error when something is not used for lack of trust, and what to type."""
     if held := trust.unused(cwd):
         said = f"Not used, for the folder is not trusted: {names(held)}."
-        click.echo(safe(f"{said} To use it: opta trust {shlex.quote(str(held[0].parent))}"), err=True)
+        warn(f"{said} To use it: opta trust {shlex.quote(str(held[0].parent))}")
 
 
 def names(held: list[Path]) -> str:

@@ -1,14 +1,23 @@
 """The border of the daemon: who may ask at all, checked once for HTTP and before a WebSocket is accepted.
 
 A page in the user's browser can reach this port. It cannot read the token, but it can have its own
-name resolve to 127.0.0.1 (DNS rebinding), so the Host and Origin it must send are checked as well.
+name resolve to 127.0.0.1 (DNS rebinding), so the Host and Origin it must send are checked as well; and
+it can send what a form can without being asked (CVE-2026-22812), so only JSON is taken.
 """
 
-import hmac
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from functools import partial
+from http import HTTPStatus
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
+from django.http import HttpRequest
+
+from cli.daemon.access.connections import Connection
+from cli.daemon.access.keys import OWN, Keys, Unauthorized
+from cli.daemon.access.scopes import allows, needed
+from cli.daemon.access.tokens import Caller
 from cli.daemon.errors import problem
 from cli.daemon.hub import Hub
 from opta.body import Body, BodyTooLarge, Receive
@@ -19,48 +28,113 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-# What needs no token: the status site asks it whether the daemon is there.
-OPEN = {("GET", "/v3/health")}
+SAFE = {"GET", "HEAD", "OPTIONS"}
+# Names under which tokens stand in the URLs of others.
+SECRETS = {"token", "access_token"}
+LONGEST_PATH = 2048
+# Segments that would be another path to whoever takes them for folders.
+ODD_SEGMENT = re.compile(r"//|/\.{1,2}(?:/|$)")
+
+NO_KEY = "No valid token came with the request. It is in OPTA_HOME/daemon/token, new at each start."
 
 
 class Border:
-    """An ASGI application around the daemon's: what passes carries the hub in its scope."""
+    """An ASGI application around the daemon's: what passes carries the hub and its caller in its scope."""
 
     def __init__(self, application: Application, hub: Hub) -> None:
         self.application = application
         self.hub = hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal, body = check(scope, self.hub.token), Body(receive)
-        if refusal is None:
-            try:
-                await self.application({**scope, "hub": self.hub}, body.receive, send)
-                return
-            except BodyTooLarge as error:
-                refusal = error
-        await refuse(refusal, scope, body, send)
+        body = Body(receive)
+        try:
+            caller = admit(scope, self.hub.keys)
+        except Refusal as refusal:
+            await refuse(refusal, scope, body, send)
+            return
+        passed = {**scope, "hub": self.hub, "caller": caller}
+        try:
+            if caller is None or caller is OWN:
+                await self.application(passed, body.receive, send)
+            else:
+                connection = Connection(scope["type"], body.receive, send)
+                run = partial(self.application, passed)
+                await self.hub.keys.connections.run(caller, connection, run)
+        except BodyTooLarge as error:
+            await refuse(error, scope, body, send)
 
 
-def check(scope: Scope, token: str) -> Refusal | None:
-    """Why this request may not pass; None when it may."""
-    hosts, origins = headers(scope, b"host"), headers(scope, b"origin")
+def admit(scope: Scope, keys: Keys) -> Caller | None:
+    """Who asks, None on a route that is open to all. Raises Refusal when this request may not pass."""
+    check_names(scope)
+    check_url(scope)
+    method = scope.get("method", "WS")
+    need = needed(method, scope["path"])
+    caller = None if need == "open" else identify(scope, keys)
+    if need != "open" and caller and not allows(caller.scope, need):
+        message = f"{method} {scope['path']} needs the scope {need!r}; {caller.name} has {caller.scope!r}."
+        raise Refusal(message, status=403, code="forbidden")
+    if method not in SAFE:
+        if (caller is None or caller.browser) and not own_page(scope):
+            raise Refusal(
+                "Only a page of the daemon itself may send this.", status=403, code="foreign_origin"
+            )
+        if caller and (refusal := keys.spend(caller)):
+            raise refusal
+        check_form(scope)
+    return caller
+
+
+def check_names(scope: Scope) -> None:
+    """Raises Refusal for a name of another machine, or a page of another site."""
+    hosts = headers(scope, b"host")
     if len(hosts) != 1 or hostname(f"//{hosts[0]}") not in LOOPBACK:
-        return Refusal("The Host must be 127.0.0.1 or localhost.", status=403, code="foreign_host")
-    if any(hostname(origin) not in LOOPBACK for origin in origins):
-        return Refusal("The Origin must be a page of this machine.", status=403, code="foreign_origin")
-    if "token" in dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)):
-        return Refusal("A token never goes into a URL: send it as `Authorization: Bearer …`.", field="token")
-    if (scope.get("method"), scope["path"]) not in OPEN and not authorized(scope, token):
-        message = "No valid token came with the request. It is in OPTA_HOME/daemon/token, new at each start."
-        return Refusal(message, status=401, code="unauthorized")
-    return None
+        raise Refusal("The Host must be 127.0.0.1 or localhost.", status=403, code="foreign_host")
+    foreign = any(hostname(origin) not in LOOPBACK for origin in headers(scope, b"origin"))
+    # A browser that sends no Origin, as with an <img>, says at least that.
+    if foreign or "cross-site" in headers(scope, b"sec-fetch-site"):
+        raise Refusal("The Origin must be a page of this machine.", status=403, code="foreign_origin")
 
 
-def authorized(scope: Scope, token: str) -> bool:
-    """Compared as bytes, in constant time; a header that is there twice counts as none."""
-    given = headers(scope, b"authorization")
-    scheme, _, credentials = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    return scheme.lower() == "bearer" and hmac.compare_digest(credentials.encode(), token.encode())
+def check_url(scope: Scope) -> None:
+    """Raises Refusal for a path that no route has, and for a token in the URL, where logs would keep it."""
+    path: str = scope["path"]
+    odd = not path.isprintable() or "\\" in path or "\ufffd" in path
+    if odd or len(path) > LONGEST_PATH or ODD_SEGMENT.search(path):
+        raise Refusal(f"No route has the path {path[:200]!r}.", code="invalid_path")
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    if found := next((name for name, _ in query if name in SECRETS), None):
+        raise Refusal("A token never goes into a URL: send it as `Authorization: Bearer …`.", field=found)
+
+
+def identify(scope: Scope, keys: Keys) -> Caller:
+    """Raises Refusal when nobody we know sent this."""
+    authorization, cookies = headers(scope, b"authorization"), headers(scope, b"cookie")
+    caller = keys.caller(authorization, cookies, scope["server"][1])
+    if caller is None:
+        raise keys.denied(peer(scope), Unauthorized(NO_KEY))
+    return caller
+
+
+def check_form(scope: Scope) -> None:
+    """Raises Refusal for a body that is not said to be JSON: a form of any page could send it unasked."""
+    if not headers(scope, b"transfer-encoding") and (headers(scope, b"content-length") or ["0"]) == ["0"]:
+        return
+    kinds = headers(scope, b"content-type")
+    if len(kinds) != 1 or kinds[0].partition(";")[0].strip().lower() != "application/json":
+        raise Refusal("The Content-Type must be application/json.", status=415, code="unsupported_media_type")
+
+
+def own_page(scope: Scope) -> bool:
+    """Whether a page of this very host and port sent it; a page of another port is another program's."""
+    origins = headers(scope, b"origin")
+    if origins:
+        return origins == [f"http://{headers(scope, b'host')[0]}"]
+    return headers(scope, b"sec-fetch-site") == ["same-origin"]
+
+
+def peer(scope: Scope) -> str:
+    return str((scope.get("client") or ("unknown",))[0])
 
 
 def headers(scope: Scope, name: bytes) -> list[str]:
@@ -76,8 +150,13 @@ def hostname(url: str) -> str | None:
         return None
 
 
+def caller_of(request: HttpRequest) -> Caller:
+    """Who sent a request, on a route that is not open to all."""
+    return cast(Caller, request.scope["caller"])  # type: ignore[attr-defined]  # an ASGIRequest
+
+
 async def refuse(refusal: Refusal, scope: Scope, rest: Body, send: Send) -> None:
-    """Answer with the problem document; a WebSocket is denied by the same answer, before it is accepted."""
+    """Answer in the dialect of the path; a WebSocket is denied by the same answer, before it is accepted."""
     kind = "http" if scope["type"] == "http" else "websocket.http"
     if kind == "http":
         await rest.drain()
@@ -87,6 +166,10 @@ async def refuse(refusal: Refusal, scope: Scope, rest: Body, send: Send) -> None
         b"content-length": str(len(body)).encode(),
         b"connection": b"close",
     }
+    if refusal.status == HTTPStatus.UNAUTHORIZED:
+        fields[b"www-authenticate"] = b"Bearer"
+    if refusal.retry_after is not None:
+        fields[b"retry-after"] = str(refusal.retry_after).encode()
     start = {"status": refusal.status, "headers": list(fields.items())}
     await send({"type": f"{kind}.response.start", **start})
     await send({"type": f"{kind}.response.body", "body": body})

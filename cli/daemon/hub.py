@@ -11,9 +11,11 @@ from django.http import HttpRequest
 
 from cli.clients.lmx import LMX
 from cli.config import Config
+from cli.daemon.access.keys import Keys
 from cli.daemon.database import Database
 from cli.daemon.log import Logs
 from cli.daemon.turns import Turns
+from cli.protocol import state
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ STOP_SECONDS = 2.5
 
 @dataclass(frozen=True)
 class Hub:
-    token: str
+    keys: Keys
     lmx: LMX
     database: Database
     logs: Logs
@@ -34,7 +36,8 @@ class Hub:
     def make(cls, config: Config, token: str) -> "Hub":
         lmx, database = LMX(config.lmx_url), Database()
         logs = Logs(database)
-        return cls(token, lmx, database, logs, Turns(logs, database, lambda model: partial(lmx.chat, model)))
+        keys = Keys(token, state.tokens_file())
+        return cls(keys, lmx, database, logs, Turns(logs, database, lambda model: partial(lmx.chat, model)))
 
     async def stop(self) -> None:
         """End what runs, then every stream: their last event is how the turn ended."""

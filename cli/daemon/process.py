@@ -10,8 +10,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, cast
 
 import uvicorn
@@ -51,8 +52,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run() -> int:
-    """Serve until SIGTERM or SIGINT; 0 also when another daemon of this home runs already."""
+def run(make: Callable[[config.Config, str], Hub] = Hub.make) -> int:
+    """Serve a hub until SIGTERM or SIGINT; 0 also when another daemon of this home runs already."""
     os.umask(0o077)
     choices = config.load()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,18 +62,20 @@ def run() -> int:
         if not acquire(lock):
             print(f"opta daemon: it runs already, pid {holder(lock)}.", file=sys.stderr)
             return 0
+        for mended in state.mend():
+            log.warning(mended)
         state.state_file().unlink(missing_ok=True)  # a killed daemon's: its port may be a stranger's now
         call_command("migrate", verbosity=0)
         if ended := settle.settle():
             log.warning("%d turns of a daemon that died are failed now", ended)
         connection.close()  # from here on one thread alone has one
         with listen(choices.daemon_port) as listener, announced(listener) as token:
-            asyncio.run(serve(listener, choices, token))
+            asyncio.run(serve(listener, partial(make, choices, token)))
     return 0
 
 
-async def serve(listener: socket.socket, choices: config.Config, token: str) -> None:
-    hub = Hub.make(choices, token)
+async def serve(listener: socket.socket, make: Callable[[], Hub]) -> None:
+    hub = make()
     options = uvicorn.Config(
         Border(cast(Application, application), hub),
         lifespan="off",

@@ -1,5 +1,7 @@
 """How a client finds the daemon: the files in OPTA_HOME/daemon, written by the daemon alone."""
 
+import os
+import stat
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -33,6 +35,11 @@ def token_file() -> Path:
     return folder() / "token"
 
 
+def tokens_file() -> Path:
+    """The hashes of other programs' tokens."""
+    return folder() / "tokens.json"
+
+
 def log_file() -> Path:
     return folder() / "daemon.log"
 
@@ -43,3 +50,27 @@ def read() -> State | None:
         return State.model_validate_json(state_file().read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
+
+
+def token() -> str:
+    """The daemon's own token."""
+    return token_file().read_text().strip()
+
+
+def mend() -> list[str]:
+    """Take from other users what they may do with the daemon's files; a sentence for each that was open."""
+    if os.name != "posix":  # elsewhere the home folder's own list of rights keeps others out
+        return []
+    return [said for path in (folder(), *folder().iterdir()) if (said := close(path))]
+
+
+def close(path: Path) -> str:
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode) or not mode & 0o077:
+            return ""
+        path.chmod(stat.S_IMODE(mode) & 0o700)
+    except FileNotFoundError:  # a draft that became its file meanwhile
+        return ""
+    again = " Whoever read it can use it until the daemon starts anew." if path == token_file() else ""
+    return f"{path} was open to other users (mode {stat.S_IMODE(mode):o}); it is yours alone now.{again}"

@@ -14,7 +14,10 @@ from opta.errors import Refusal
 
 
 def answer_problem(request: HttpRequest, refusal: Refusal) -> HttpResponse:
-    return HttpResponse(problem(refusal), status=refusal.status, content_type="application/problem+json")
+    answer = HttpResponse(problem(refusal), status=refusal.status, content_type="application/problem+json")
+    if refusal.retry_after is not None:
+        answer["Retry-After"] = str(refusal.retry_after)
+    return answer
 
 
 @async_only_middleware

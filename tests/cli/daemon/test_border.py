@@ -1,30 +1,71 @@
 """Who may ask: every route and the WebSocket, against everything a stranger can send; and bad input."""
 
 import json
+import re
+import socket
 import stat
 from collections.abc import Iterator
+from http.client import HTTPConnection
+from typing import Any
 
 import httpx
 import pytest
-import websockets
+from django.urls import URLPattern, URLResolver, get_resolver
+from ninja import NinjaAPI
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
-from cli.daemon.urls import api
+from cli.daemon import urls
+from cli.daemon.access.scopes import ROUTES, needed
 from tests import processes
 from tests.processes import Role, free_port
 
-ROUTES = [
-    (method.upper(), path.replace("{id}", "s1"))
-    for path, methods in api.get_openapi_schema(path_prefix="/v3/")["paths"].items()
-    for method in methods
-] + [("GET", "/v3/openapi.json"), ("GET", "/v3/nothing"), ("GET", "/"), ("WS", "/v3/ws?session=s1")]
-OPEN = ("GET", "/v3/health")
+
+def paths(resolver: URLResolver, prefix: str = "/") -> Iterator[str]:
+    """Every path of the daemon, also of routes that no OpenAPI document shows."""
+    for each in resolver.url_patterns:
+        here = prefix + str(each.pattern)
+        if isinstance(each, URLResolver):
+            yield from paths(each, here)
+        elif isinstance(each, URLPattern) and each.name != "api-root":
+            yield re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", here)
+
+
+def operations() -> Iterator[tuple[str, str]]:
+    """Method and path of everything that is served over HTTP."""
+    apis = {each.urls_namespace: each for each in vars(urls).values() if isinstance(each, NinjaAPI)}
+    for resolver in RESOLVER.url_patterns:
+        found = apis[resolver.namespace].get_openapi_schema(path_prefix=f"/{resolver.pattern}")["paths"]
+        yield from ((method.upper(), path) for path, methods in found.items() for method in methods)
+        yield from (("GET", path) for path in paths(resolver, f"/{resolver.pattern}") if path not in found)
+
+
+RESOLVER = get_resolver("cli.daemon.urls")
+OPERATIONS = sorted(set(operations()))
+SOCKETS = [(method, path) for method, path in ROUTES if method == "WS"]
+NOWHERE = [("GET", "/v3/nothing"), ("GET", "/"), ("DELETE", "/v3/sessions"), ("WS", "/v3/nothing")]
+ALL = [(m, re.sub(r"\{\w+(:path)?\}", "s1", p)) for m, p in OPERATIONS + SOCKETS] + NOWHERE
+Answer = httpx.Response
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Role]:
-    role = processes.daemon(tmp_path_factory.mktemp("opta"), f"http://127.0.0.1:{free_port()}")
+    """Started for the second time: there was a token before its own."""
+    home, lmx = tmp_path_factory.mktemp("opta"), f"http://127.0.0.1:{free_port()}"
+    first = processes.daemon(home, lmx)
+    before = first.token
+    first.stop()
+    role = processes.daemon(home, lmx)
+    role.env["STALE"] = before
     yield role
     role.stop()
+
+
+@pytest.fixture(scope="module")
+def anyone(daemon: Role) -> Iterator[httpx.Client]:
+    """A client without a key."""
+    with httpx.Client(base_url=daemon.url, timeout=30) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -34,72 +75,167 @@ def http(daemon: Role) -> Iterator[httpx.Client]:
         yield client
 
 
-async def ask(daemon: Role, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
+@pytest.fixture(scope="module")
+def keys(daemon: Role, http: httpx.Client) -> dict[str, str]:
+    """What may stand in a stranger's headers."""
+    made = {scope: token(http, scope) for scope in ("read", "write")}
+    revoked = token(http, "admin")
+    last = http.get("/v3/access/tokens").json()["tokens"][-1]["id"]
+    assert http.delete(f"/v3/access/tokens/{last}").status_code == 204
+    cookie = sign_in(daemon, http)
+    return {**made, "own": daemon.token, "stale": daemon.env["STALE"], "revoked": revoked, "cookie": cookie}
+
+
+def token(http: httpx.Client, scope: str) -> str:
+    made = http.post("/v3/access/tokens", json={"name": scope, "scope": scope})
+    return made.raise_for_status().json()["token"]
+
+
+def sign_in(daemon: Role, http: httpx.Client, scope: str = "admin") -> str:
+    """The cookie of a browser that was let in, as it sends it."""
+    code = http.post("/v3/access/codes", json={"scope": scope}).json()["code"]
+    answer = httpx.post(
+        f"{daemon.url}/v3/access/browser", json={"code": code}, headers={"Origin": daemon.url}
+    )
+    return answer.raise_for_status().headers["set-cookie"].partition(";")[0]
+
+
+def ask(client: httpx.Client, method: str, path: str, headers: dict[str, Any]) -> Answer:
     """The answer of a route; of the WebSocket, the answer that denies the handshake."""
     if method != "WS":
-        async with httpx.AsyncClient(base_url=daemon.url) as client:
-            return await client.request(method, path, headers=headers)
-    host = headers.get("Host")
-    url = daemon.url.replace("http", "ws") + path
+        return client.request(method, path, headers=headers)
+    address = (client.base_url.host, client.base_url.port)
+    url = f"ws://{headers.get('Host', f'{address[0]}:{address[1]}')}{path}"
     extra = {name: value for name, value in headers.items() if name != "Host"}
-    if host:
-        address = {"host": "127.0.0.1", "port": int(daemon.url.rpartition(":")[2])}
-        connection = websockets.connect(f"ws://{host}{path}", additional_headers=extra, **address)
-    else:
-        connection = websockets.connect(url, additional_headers=extra)
-    with pytest.raises(websockets.InvalidStatus) as denied:
-        async with connection:
-            pass
+    with pytest.raises(InvalidStatus) as denied, socket.create_connection(address) as sock:
+        connect(url, sock=sock, additional_headers=extra, proxy=None)
     answer = denied.value.response
-    return httpx.Response(
-        answer.status_code, headers=list(answer.headers.raw_items()), content=bytes(answer.body)
-    )
+    return Answer(answer.status_code, headers=list(answer.headers.raw_items()), content=bytes(answer.body))
 
 
+OWN = {"Authorization": "Bearer {own}"}
 STRANGERS = {
     "no token": ({}, 401),
     "an empty token": ({"Authorization": "Bearer"}, 401),
-    "a stale token": ({"Authorization": "Bearer " + "A" * 43}, 401),
+    "a stale token": ({"Authorization": "Bearer {stale}"}, 401),
+    "a revoked token": ({"Authorization": "Bearer {revoked}"}, 401),
     "a token that is not ASCII": ({"Authorization": "Bearer é".encode("latin-1")}, 401),
-    "another scheme": ({"Authorization": "Basic {token}"}, 401),
-    "a foreign Host": ({"Authorization": "Bearer {token}", "Host": "evil.example"}, 403),
-    "a Host that begins like ours": (
-        {"Authorization": "Bearer {token}", "Host": "127.0.0.1.evil.example"}, 403,
-    ),
-    "a foreign Origin": ({"Authorization": "Bearer {token}", "Origin": "https://evil.example"}, 403),
-    "an opaque Origin": ({"Authorization": "Bearer {token}", "Origin": "null"}, 403),
-    "an Origin that begins like ours": (
-        {"Authorization": "Bearer {token}", "Origin": "http://localhost.evil.example"}, 403,
-    ),
-}  # fmt: skip
+    "another scheme": ({"Authorization": "Basic {own}"}, 401),
+    "a token as a cookie": ({"Cookie": "opta-{port}={own}"}, 401),
+    "a foreign Host": ({**OWN, "Host": "evil.example"}, 403),
+    "a Host that begins like ours": ({**OWN, "Host": "127.0.0.1.evil.example"}, 403),
+    "a foreign Origin": ({**OWN, "Origin": "https://evil.example"}, 403),
+    "an opaque Origin": ({**OWN, "Origin": "null"}, 403),
+    "an Origin that begins like ours": ({**OWN, "Origin": "http://localhost.evil.example"}, 403),
+    "a page of another site without an Origin": ({**OWN, "Sec-Fetch-Site": "cross-site"}, 403),
+    "a cookie sent by a foreign page": ({"Cookie": "{cookie}", "Origin": "https://evil.example"}, 403),
+}
 
 
-def filled(daemon: Role, headers: dict[str, str]) -> dict[str, str]:
-    return {
-        name: value.replace("{token}", daemon.token) if isinstance(value, str) else value
-        for name, value in headers.items()
-    }
+def said(answer: Answer, path: str) -> dict[str, Any]:
+    """The refusal, in the dialect of its path."""
+    found = answer.json()
+    if path.startswith("/v1/"):
+        return found["error"]
+    assert answer.headers["content-type"] == "application/problem+json"
+    return {"message": found["detail"], "code": found["code"], "param": found.get("field")}
+
+
+def filled(keys: dict[str, str], headers: dict[str, Any], daemon: Role) -> dict[str, Any]:
+    known = {**keys, "port": daemon.url.rpartition(":")[2]}
+    return {k: v.format(**known) if isinstance(v, str) else v for k, v in headers.items()}
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
-async def test_every_route_refuses(daemon: Role, http: httpx.Client, stranger: str):
+def test_every_route_refuses(daemon: Role, anyone: httpx.Client, keys: dict[str, str], stranger: str):
     headers, status = STRANGERS[stranger]
-    for route in ROUTES:
-        if route == OPEN and status == 401:
+    for method, path in ALL:
+        if status == 401 and needed(method, path) == "open":
             continue
-        if route[0] == "WS" and not all(isinstance(value, str) for value in headers.values()):
+        if method == "WS" and not all(isinstance(value, str) for value in headers.values()):
             continue  # the client library takes text alone
-        answer = await ask(daemon, *route, filled(daemon, headers))
-        assert (answer.status_code, route) == (status, route)
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.json()["detail"]
+        answer = ask(anyone, method, path, filled(keys, headers, daemon))
+        assert (answer.status_code, method, path) == (status, method, path)
+        assert said(answer, path)["message"]
 
 
-async def test_a_token_in_a_url_is_refused_even_beside_a_right_one(daemon: Role, http: httpx.Client):
-    for method, path in ROUTES:
-        path += f"{'&' if '?' in path else '?'}token={daemon.token}"
-        answer = await ask(daemon, method, path, daemon.headers)
-        assert (answer.status_code, answer.json()["field"]) == (400, "token")
+@pytest.mark.parametrize("scope", ["read", "write"])
+def test_no_token_does_more_than_its_scope(anyone: httpx.Client, keys: dict[str, str], scope: str):
+    above = {"read": ("write", "admin"), "write": ("admin",)}[scope]
+    routes = [route for route in ALL if needed(*route) in above]
+    assert routes
+    for method, path in routes:
+        answer = ask(anyone, method, path, {"Authorization": f"Bearer {keys[scope]}"})
+        assert (answer.status_code, said(answer, path)["code"], path) == (403, "forbidden", path)
+
+
+@pytest.mark.parametrize("elsewhere", ["http://localhost:3000", "http://127.0.0.1:1", None])
+def test_a_cookie_works_from_the_daemons_own_pages_alone(
+    anyone: httpx.Client, keys: dict[str, str], elsewhere: str | None
+):
+    """Another program's page on this machine is sent the cookie as well: a browser knows no ports there."""
+    origin = {"Origin": elsewhere} if elsewhere else {}
+    for method, path in ALL:
+        if method in ("GET", "HEAD"):
+            continue
+        answer = ask(anyone, method, path, {"Cookie": keys["cookie"], **origin})
+        assert (answer.status_code, said(answer, path)["code"], path) == (403, "foreign_origin", path)
+
+
+def test_every_route_stands_in_the_table_of_scopes():
+    table = {(method, template.replace(":path}", "}")) for method, template in ROUTES}
+    assert [route for route in OPERATIONS if route not in table] == []
+    assert [route for route in table if route not in OPERATIONS + SOCKETS] == []
+
+
+def test_a_web_page_cannot_post_to_a_shell_as_in_cve_2026_22812(anyone: httpx.Client, keys: dict[str, str]):
+    """All that a page may send without being asked first: a simple content type, with a cookie or without."""
+    order = json.dumps({"command": "id", "text": "run id"})
+    kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", None)
+    posts = [path for method, path in ALL if method == "POST"]
+    assert posts
+    for path in posts:
+        for kind in kinds:
+            content_type = {"Content-Type": kind} if kind else {}
+            for sender in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {}):
+                for key in ({}, {"Cookie": keys["cookie"]}):
+                    answer = anyone.post(path, content=order, headers={**content_type, **sender, **key})
+                    assert answer.status_code in (401, 403), (path, kind, sender, key)
+                    assert not [name for name in answer.headers if name.startswith("access-control")]
+            mine = {"Authorization": f"Bearer {keys['own']}", **content_type}
+            if needed("POST", path) != "open":
+                assert anyone.post(path, content=order, headers=mine).status_code == 415
+
+
+def test_a_preflight_grants_nothing(anyone: httpx.Client):
+    asks = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    for method, path in ALL:
+        if method != "WS":
+            answer = anyone.options(path, headers=asks)
+            assert answer.status_code == 403
+            assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("name", ["token", "access_token"])
+def test_a_token_in_a_url_is_refused_even_beside_a_right_one(http: httpx.Client, daemon: Role, name: str):
+    for method, path in ALL:
+        answer = ask(http, method, f"{path}?{name}={daemon.token}", daemon.headers)
+        assert (answer.status_code, said(answer, path)["param"]) == (400, name)
+
+
+ODD = ("/sessions", "sessions/../access", "sessions/%2e%2e/access", "sessions/..", "./sessions")
+ODDER = ("sessions/a%00b", "sessions/a%0ab", "sessions/a%5cb", "sessions/%ff", "sessions/" + "a" * 3000)
+
+
+@pytest.mark.parametrize("path", ODD + ODDER)
+def test_an_odd_path_is_refused(daemon: Role, path: str):
+    """Sent as it is: a client library would tidy it up."""
+    host, port = daemon.url.removeprefix("http://").split(":")
+    connection = HTTPConnection(host, int(port))
+    connection.request("GET", f"/v3/{path}", headers=daemon.headers)
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["code"]) == (400, "invalid_path")
+    connection.close()
 
 
 def test_health_alone_is_open_and_says_little(daemon: Role):
@@ -180,7 +316,8 @@ def test_a_wrong_last_event_id_is_refused(http: httpx.Client, value: str):
 def test_a_body_over_10_mb_is_refused(http: httpx.Client, chunked: bool):
     body = json.dumps({"text": "x" * (11 * 1024 * 1024)}).encode()
     content = iter([body[: 1024 * 1024], body[1024 * 1024 :]]) if chunked else body
-    answer = http.post("/v3/sessions/s1/turns", content=content)
+    kind = {"Content-Type": "application/json"}
+    answer = http.post("/v3/sessions/s1/turns", content=content, headers=kind)
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert http.get("/v3/sessions/s1").status_code == 200
 
