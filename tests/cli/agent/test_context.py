@@ -1,0 +1,260 @@
+"""A conversation and its model's window: what is told always fits, and can be told again."""
+
+import json
+import random
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.agent import context
+from cli.agent.model import Models
+from cli.clients.lmx import LMX
+from cli.protocol.events import ContextCompacted, ContextWarning
+from cli.protocol.failures import TOO_LONG, Failure
+from cli.protocol.messages import Message, ToolCall
+from tests.scripted import Answer, Scripted, Window, end, scripted, text
+
+STEPS = 200
+ASKED = "Find the bug in parser.py and mend it."
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": f"Use {name} on a file of the project, and see what comes of it.",
+            "parameters": {"type": "object", "properties": {"path": {"type": "string"}}},
+        },
+    }
+    for name in ("read", "write", "search", "run")
+]
+
+
+def tokens(request: dict[str, Any]) -> int:
+    """About as a tokenizer would: four letters or one sign each, and what a template adds."""
+    said = [*request["messages"], *request.get("tools", ())]
+    words = json.dumps(said, ensure_ascii=False)
+    return len(words) // 4 + words.count('"') // 2 + 8 * len(said)
+
+
+class Talk:
+    """A conversation as the loop has it: the messages only grow, and what the model yields is stored."""
+
+    def __init__(self, server: Scripted, seed: int = 0) -> None:
+        self.server = server
+        self.client = LMX(server.url)
+        self.model = Models(self.client).of("auto")
+        self.random = random.Random(seed)
+        self.messages = [
+            Message(role="system", content="You are Opta. " * 20),
+            Message(role="user", content=ASKED),
+        ]
+        self.facts: list[ContextCompacted | ContextWarning] = []
+        self.compacted_at: list[int] = []
+        server.improvise = self.improvise
+
+    def improvise(self, request: dict[str, Any]) -> Answer:
+        """An honest server's answer: it says how much it has read, and no more of it than it says."""
+        window = self.server.window
+        count = tokens(request)
+        if window and count >= window.tokens:
+            return window.refuse(count)
+        return Answer([text("I look at the next file. " * self.random.randint(0, 6)), end("stop", count)])
+
+    async def ask(self) -> str:
+        said = ""
+        async for piece in self.model.chat(self.messages, TOOLS):
+            if isinstance(piece, str):
+                said += piece
+            elif isinstance(piece, ContextCompacted | ContextWarning):
+                self.facts.append(piece)
+        return said
+
+    async def step(self, number: int) -> None:
+        """One request, its calls, and their results of any size."""
+        before = len(self.facts)
+        said = await self.ask()
+        self.compacted_at += [number] * (len(self.facts) - before)
+        calls = [
+            ToolCall(id=f"c{number}_{place}", name="read", arguments=json.dumps({"path": f"f{number}.py"}))
+            for place in range(self.random.choice((1, 1, 1, 2, 3)))
+        ]
+        self.messages.append(Message(role="assistant", content=said, calls=tuple(calls)))
+        self.messages += [Message(role="tool", content=self.result(), call=call.id) for call in calls]
+
+    def result(self) -> str:
+        """From a word to many times the smallest window."""
+        words = int(10 ** self.random.uniform(0, 3.5))
+        return " ".join(self.random.choices(("def", "return", "value", "self.found"), k=words))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Scripted]:
+    async with scripted() as script:
+        yield script
+
+
+def asked(server: Scripted) -> list[dict[str, Any]]:
+    """The requests of the conversation, without those that the daemon made for itself."""
+    return [request for request in server.requests if "tools" in request]
+
+
+@pytest.mark.parametrize(
+    ("window", "counts"),
+    [(4096, True), (8192, True), (16384, True), (32768, True), (4096, False), (32768, False)],
+)
+async def test_two_hundred_steps_fit_with_at_most_one_compaction_in_eight(
+    server: Scripted, window: int, counts: bool
+):
+    server.window = Window(window, tokens, counts=counts)
+    talk = Talk(server, seed=window)
+    for number in range(STEPS):
+        await talk.step(number)
+    told = asked(server)
+    assert len(told) == STEPS  # none was refused and sent again
+    assert max(tokens(request) for request in told) < window * 7 // 8  # and the answer has its room
+    assert len(talk.compacted_at) >= 1
+    gaps = [later - earlier for earlier, later in zip(talk.compacted_at, talk.compacted_at[1:], strict=False)]
+    assert min(gaps, default=8) >= 8
+    assert all(fact.after < fact.before <= 10 * window for fact in talk.facts)
+    assert ASKED in json.dumps(told[-1]["messages"])
+
+
+async def test_a_window_that_nobody_tells_is_learnt_from_the_refusal(server: Scripted):
+    server.window = Window(4096, tokens, told=False, counts=False)
+    talk = Talk(server)
+    for number in range(30):
+        await talk.step(number)
+    refused = [request for request in asked(server) if tokens(request) >= 4096]
+    assert len(refused) == 1
+    assert talk.facts[0].window == 4096
+
+
+async def test_a_server_that_cuts_without_a_word_is_found_out_and_said(server: Scripted):
+    talk = cutting(server, knows=True)
+    for number in range(12):
+        await talk.step(number)
+    warnings = [fact for fact in talk.facts if isinstance(fact, ContextWarning)]
+    assert [warning.window for warning in warnings] == [4000]
+    assert "4000 of about" in warnings[0].message
+    # The probes are no part of the conversation, and from then on all that is sent is read.
+    cut = [request for request in asked(server) if tokens(request) > 4000]
+    assert 1 <= len(cut) <= 2  # that a request is no longer than the one it extends, says it at the latest
+
+
+async def test_a_model_too_small_to_repeat_a_word_accuses_no_server(server: Scripted):
+    talk = cutting(server, knows=False)
+    for number in range(8):
+        await talk.step(number)
+    assert not any(isinstance(fact, ContextWarning) for fact in talk.facts)
+
+
+def cutting(server: Scripted, *, knows: bool) -> Talk:
+    """A talk with a server that drops the oldest messages beyond 4,000 tokens, as Ollama does."""
+    server.window = Window(4000, tokens, told=False, counts=False)
+    talk = Talk(server, seed=7)
+
+    def answer(request: dict[str, Any]) -> Answer:
+        kept = request["messages"]
+        while tokens({"messages": kept}) > 4000 and len(kept) > 1:
+            kept = kept[1:]
+        found = re.search(r"code word is (\w+)", json.dumps(kept))
+        said = found[1] if found and knows and "code word" in kept[-1]["content"] else "I see."
+        return Answer([text(said), end("stop", min(4000, tokens(request)))])
+
+    server.improvise = answer
+    return talk
+
+
+async def test_notes_are_made_of_first_words_when_the_model_fails_at_them(server: Scripted):
+    server.window = Window(4096, tokens)
+    talk = Talk(server)
+    honest = server.improvise
+    assert honest
+
+    def answer(request: dict[str, Any]) -> Answer:
+        return honest(request) if "tools" in request else Answer([b"{}"], 500)
+
+    server.improvise = answer
+    for number in range(40):
+        await talk.step(number)
+    notes = [fact for fact in talk.facts if isinstance(fact, ContextCompacted) and fact.summary]
+    assert {fact.made for fact in notes} == {"digest"}
+    assert ASKED in notes[-1].summary
+
+
+async def test_a_summary_that_goes_on_for_ever_is_cut(server: Scripted):
+    server.window = Window(4096, tokens)
+    talk = Talk(server)
+    honest = server.improvise
+    assert honest
+    endless = Answer([text("so on " * 9000), end()])
+    server.improvise = lambda request: honest(request) if "tools" in request else endless
+    for number in range(40):
+        await talk.step(number)
+    assert max(tokens(request) for request in asked(server)) < 4096 * 7 // 8
+
+
+async def test_a_message_too_long_for_any_request_is_refused_with_the_window(server: Scripted):
+    server.window = Window(4096, tokens)
+    talk = Talk(server)
+    talk.messages[-1] = Message(role="user", content="word " * 9000)
+    with pytest.raises(Failure) as failed:
+        await talk.ask()
+    assert failed.value.code == TOO_LONG
+    assert "4096 tokens" in failed.value.message
+    assert asked(server) == []
+
+
+async def test_a_restart_makes_the_same_requests_again(server: Scripted):
+    server.window = Window(8192, tokens)
+    talk = Talk(server)
+    for number in range(40):
+        await talk.step(number)
+    last = [fact for fact in talk.facts if isinstance(fact, ContextCompacted)][-1]
+    await talk.ask()
+    talk.model = Models(LMX(server.url)).of(
+        "auto", ContextCompacted.model_validate_json(last.model_dump_json())
+    )
+    await talk.ask()
+    assert server.requests[-1] == server.requests[-2]
+
+
+words = st.text(max_size=400)
+results = st.lists(words, min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(words, results), max_size=12), st.data())
+def test_what_is_told_only_grows_and_every_call_keeps_its_result(
+    rounds: list[tuple[str, list[str]]], data: st.DataObject
+):
+    said = [Message(role="system", content="Be brief."), Message(role="user", content=ASKED)]
+    for number, (word, answers) in enumerate(rounds):
+        calls = tuple(ToolCall(id=f"{number}_{place}", name="read") for place in range(len(answers)))
+        said.append(Message(role="assistant", content=word, calls=calls))
+        said += [
+            Message(role="tool", content=each, call=call.id)
+            for call, each in zip(calls, answers, strict=True)
+        ]
+    starts = context.groups(said[1:])
+    through, masked = sorted(data.draw(st.lists(st.sampled_from(starts), min_size=2, max_size=2)))
+    room = data.draw(st.integers(-100, 20_000))
+    fact = ContextCompacted(
+        summary="Notes.", through=through, masked=masked, room=room,
+        messages=masked + 1, before=2, after=1, window=4096, exact=True,
+    )  # fmt: skip
+    whole = context.view(said, fact)
+    for upto in range(masked + 2, len(said) + 1):
+        told = context.view(said[:upto], fact)
+        assert told == whole[: len(told)]
+    calls = [call.id for message in whole for call in message.calls]
+    assert calls == [message.call for message in whole if message.role == "tool"]
+
+
+@given(st.text(), st.integers(0, 500))
+def test_a_cut_text_keeps_to_its_size_and_says_so(words: str, size: int):
+    short = context.cut(words, size)
+    assert short == words or len(short.encode()) <= max(size, context.LINE)
