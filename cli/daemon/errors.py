@@ -1,4 +1,4 @@
-"""Every refusal of the daemon, and its dialect: `application/problem+json` (RFC 9457).
+"""Every refusal of the daemon, and its dialects: `application/problem+json` (RFC 9457), below /v1 OpenAI's.
 
 Refusal                 opta.errors
 ├── UnknownSession      404
@@ -12,6 +12,9 @@ Refusal                 opta.errors
 """
 
 from http import HTTPStatus
+from typing import Any
+
+from pydantic_core import to_json
 
 from cli.protocol.requests import Problem
 from opta.errors import Refusal
@@ -91,3 +94,16 @@ def problem(refusal: Refusal) -> bytes:
         .model_dump_json(exclude_none=True)
         .encode()
     )
+
+
+def envelope(refusal: Refusal) -> dict[str, Any]:
+    """`{"error": {message, type, param, code}}`; source: OpenAI's API reference, "Errors"."""
+    kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
+    return {"error": {"message": refusal.message, "type": kind, "param": refusal.field, "code": refusal.code}}
+
+
+def document(refusal: Refusal, path: str) -> tuple[str, bytes]:
+    """The media type and body that say `refusal` to who asked for `path`."""
+    if path.startswith("/v1/"):
+        return "application/json", to_json(envelope(refusal))
+    return "application/problem+json", problem(refusal)

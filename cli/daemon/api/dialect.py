@@ -1,4 +1,4 @@
-"""How the daemon answers: JSON as pydantic writes it, and every failure as a problem (RFC 9457)."""
+"""How the daemon answers: JSON as pydantic writes it, and every failure in the dialect of its path."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -9,12 +9,13 @@ from django.utils.decorators import async_only_middleware
 from ninja.renderers import BaseRenderer
 from pydantic_core import to_json
 
-from cli.daemon.errors import problem
+from cli.daemon.errors import document
 from opta.errors import Refusal
 
 
 def answer_problem(request: HttpRequest, refusal: Refusal) -> HttpResponse:
-    answer = HttpResponse(problem(refusal), status=refusal.status, content_type="application/problem+json")
+    kind, body = document(refusal, request.path)
+    answer = HttpResponse(body, status=refusal.status, content_type=kind)
     if refusal.retry_after is not None:
         answer["Retry-After"] = str(refusal.retry_after)
     return answer
