@@ -1,74 +1,101 @@
-"""Tools: a plain function is one, its name, signature and docstring are its schema."""
+"""Calls become results: read, checked, allowed one after the other, run up to eight at once."""
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
-from json import JSONDecodeError, loads
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from json import dumps
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError, create_model
-
-from cli.protocol.events import ToolDone
+from cli.agent.arguments import parsed
+from cli.agent.budget import Spent
+from cli.agent.catalog import Catalog, Offer, Unfit
+from cli.agent.catalog import Tools as Tools
+from cli.protocol.events import ToolDone, ToolStarted
 from cli.protocol.messages import ToolCall
 
-# Synchronous tools run in a thread, asynchronous ones on the loop.
-Tool = Callable[..., Any]
-Tools = Mapping[str, Tool]
+# allow(call) says whether a tool may run.
+Allow = Callable[[ToolCall], Awaitable[bool]]
+
+AT_ONCE = 8
+CUT_OFF = "The call was cut off at the limit of tokens and did not run. Write less at a time."
+TIME_OVER = "Stopped before its end: the turn has used the time that it may take."
 
 
-def schema(name: str, tool: Tool) -> dict[str, Any]:
-    """The tool as the model is told of it, in OpenAI's form."""
-    parameters = arguments_of(tool).model_json_schema()
-    about = {"name": name, "description": inspect.getdoc(tool) or "", "parameters": parameters}
-    return {"type": "function", "function": about}
+@dataclass(frozen=True)
+class Ready:
+    """A call as it will run; `problem` says to the model why it will not."""
+
+    call: ToolCall
+    given: dict[str, Any]
+    offer: Offer | None = None
+    problem: str = ""
+
+    @property
+    def mendable(self) -> bool:
+        """Whether only the arguments are wrong, of a tool that the request's list has."""
+        return bool(self.problem and self.offer and self.offer.listed)
+
+    def started(self) -> ToolStarted:
+        mutates = self.offer is None or self.offer.mutates
+        return ToolStarted(call=self.call.id, name=self.call.name, arguments=self.given, mutates=mutates)
+
+    def done(self, result: str, *, ok: bool = True) -> ToolDone:
+        return ToolDone(call=self.call.id, name=self.call.name, ok=ok, result=result)
 
 
-def arguments_of(tool: Tool) -> Any:
-    """A pydantic model of the parameters, which checks what the model sends."""
-    fields: dict[str, Any] = {
-        name: (each.annotation, ... if each.default is each.empty else each.default)
-        for name, each in inspect.signature(tool, eval_str=True).parameters.items()
-    }
-    return create_model(getattr(tool, "__name__", "tool"), __config__=ConfigDict(extra="forbid"), **fields)
+def ready(call: ToolCall, catalog: Catalog, *, cut: bool = False) -> Ready:
+    """Read what the model wrote. Of an answer that was `cut` off nothing is repaired: the end is missing."""
+    call = catalog.meant(call)
+    given, offer = parsed(call.arguments, repair=not cut), catalog.offers.get(call.name)
+    problem = CUT_OFF if cut and given is None else ""
+    if offer is None:
+        problem = catalog.unknown(call.name)
+    elif not problem:
+        try:
+            given = offer.fit(given)
+        except Unfit as unfit:
+            problem = str(unfit)
+    # As history will have it: the same words, so that a server's kept prefix goes on holding.
+    call = call.model_copy(update={"arguments": dumps(given or {})})
+    return Ready(call, given or {}, offer, problem)
 
 
-def arguments(call: ToolCall) -> dict[str, Any]:
-    """What the model wrote, as an object; empty when it is none, and `execute` then says so."""
-    try:
-        found = loads(call.arguments or "{}")
-    except JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
+async def results(calls: Sequence[Ready], allow: Allow, spent: Spent) -> list[ToolDone]:
+    """One for each call, in their order."""
+    allowed = [await may(each, allow) for each in calls]
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(each: Ready, allowed: bool) -> ToolDone:
+        if not allowed:
+            return each.done("The user did not allow this call.", ok=False)
+        async with gate:
+            return await execute(each, spent)
+
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(one(each, yes)) for each, yes in zip(calls, allowed, strict=True)]
+    return [task.result() for task in running]
 
 
-def mutates(call: ToolCall, tools: Tools) -> bool:
-    """Whether the call may change anything; a tool that only reads says so by `mutates = False`."""
-    return bool(getattr(tools.get(call.name), "mutates", True))
+async def may(ready: Ready, allow: Allow) -> bool:
+    """Nobody is asked for a call that will not run, or only looks for tools."""
+    return bool(ready.problem or ready.offer is None or ready.offer.inner) or await allow(ready.call)
 
 
-async def execute(call: ToolCall, tools: Tools) -> ToolDone:
+async def execute(ready: Ready, spent: Spent) -> ToolDone:
     """The result, which is always one: what goes wrong is told to the model, which can mend it."""
-    tool = tools.get(call.name)
-    if tool is None:
-        known = ", ".join(tools) or "none"
-        return done(call, f"There is no tool {call.name!r}. There are: {known}.", ok=False)
+    if ready.problem or ready.offer is None:
+        return ready.done(ready.problem, ok=False)
     try:
-        given = arguments_of(tool).model_validate_json(call.arguments or "{}")
-    except ValidationError as error:
-        return done(call, f"Wrong arguments: {error}", ok=False)
-    try:
-        return done(
-            call, str(await invoke(tool, {name: getattr(given, name) for name in type(given).model_fields}))
-        )
+        async with asyncio.timeout(spent.left()) as limit:
+            return ready.done(str(await invoke(ready.offer, ready.given)))
     except Exception as error:  # a tool may raise anything; the model reads it
-        return done(call, f"{type(error).__name__}: {error}", ok=False)
+        said = TIME_OVER if limit.expired() else f"{type(error).__name__}: {error}"
+        return ready.done(said, ok=False)
 
 
-async def invoke(tool: Tool, given: dict[str, Any]) -> Any:
-    if inspect.iscoroutinefunction(tool):
-        return await tool(**given)
-    return await asyncio.to_thread(tool, **given)
-
-
-def done(call: ToolCall, result: str, *, ok: bool = True) -> ToolDone:
-    return ToolDone(call=call.id, name=call.name, ok=ok, result=result)
+async def invoke(offer: Offer, given: dict[str, Any]) -> Any:
+    values = offer.values(given)
+    if inspect.iscoroutinefunction(offer.tool):
+        return await offer.tool(**values)
+    return await asyncio.to_thread(offer.tool, **values)

@@ -4,38 +4,41 @@ It decides and yields; whoever pulls it stores and shows. Closing it stops the m
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from json import dumps
-from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from cli.agent import history as conversation
-from cli.agent.execute import Tools, arguments, done, execute, mutates, schema
+from cli.agent.budget import Budget, Spent
+from cli.agent.catalog import Catalog, Tools
+from cli.agent.execute import Allow as Allow
+from cli.agent.execute import Ready, ready, results
+from cli.agent.repetition import Repetition
+from cli.agent.rescue import Sieve
 from cli.agent.steering import Steering
 from cli.protocol.events import (
     AnyBody,
+    ContextCompacted,
+    ContextWarning,
     ReasoningDelta,
     ReasoningDone,
     SteerTaken,
     TextDelta,
     TextDone,
-    ToolDone,
-    ToolStarted,
     TurnDone,
     TurnProgress,
-    Usage,
 )
-from cli.protocol.failures import stopped
+from cli.protocol.failures import Failure
 from cli.protocol.messages import Finish, Message, Piece, Progress, Reasoning, ToolCall
 
-# chat(messages, tools) streams one answer; allow(call) says whether a tool may run.
-Chat = Callable[[Sequence[Message], Sequence[dict[str, Any]]], AsyncGenerator[Piece, None]]
-Allow = Callable[[ToolCall], Awaitable[bool]]
 
-# A model that has not come to an end by then is going in circles.
-ROUNDS = 100
+class Chat(Protocol):
+    """Streams one answer; the one option given is OpenAI's `tool_choice`, which a server may leave aside."""
+
+    def __call__(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], **options: Any
+    ) -> AsyncGenerator[Piece, None]: ...
 
 
 @dataclass
@@ -47,52 +50,85 @@ class Answer:
     reasoning: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     finish: Finish = field(default_factory=lambda: Finish(reason="stop"))
+    # Told once the message is whole: a fact in its midst would end what of it is kept.
+    warnings: list[ContextWarning] = field(default_factory=list)
+    # Whether the turn's time was over before the answer was.
+    late: bool = False
 
     def thought(self) -> list[AnyBody]:
         """The thought that now is over, if there is one."""
         whole, self.reasoning = "".join(self.reasoning), []
         return [ReasoningDone(text=whole)] if whole else []
 
-    def message(self) -> Message:
+    @property
+    def cut(self) -> bool:
+        return self.late or self.finish.reason == "length"
+
+    def message(self, calls: Sequence[Ready]) -> Message:
         """As history will have it later: the same words, so that a server's kept prefix goes on holding."""
-        calls = (call.model_copy(update={"arguments": dumps(arguments(call))}) for call in self.calls)
-        return Message(role="assistant", content="".join(self.text), calls=tuple(calls))
+        return Message(role="assistant", content="".join(self.text), calls=tuple(each.call for each in calls))
+
+
+class Turn:
+    """What one turn works with, and what it has used of it."""
+
+    def __init__(self, messages: Sequence[Message], chat: Chat, catalog: Catalog, budget: Budget) -> None:
+        self.history = list(messages)
+        self.chat = chat
+        self.catalog = catalog
+        self.spent = Spent(budget)
+        self.repetition = Repetition()
+        # A server that left `tool_choice` aside once is not asked again.
+        self.constrains = True
 
 
 async def run(
-    messages: Sequence[Message], *, chat: Chat, tools: Tools, allow: Allow, steering: Steering | None = None
+    messages: Sequence[Message],
+    *,
+    chat: Chat,
+    tools: Tools,
+    allow: Allow,
+    more: Tools | None = None,
+    budget: Budget | None = None,
+    steering: Steering | None = None,
 ) -> AsyncGenerator[AnyBody, None]:
-    """One turn: yields its events up to TurnDone or TurnStopped. Raises Failure, or what `chat` raises."""
-    history, usage, started = list(messages), Usage(), monotonic()
+    """One turn: yields its events up to TurnDone or TurnStopped. Raises Failure, or what `chat` raises.
+
+    The model sees `tools`; those of `more` it finds by searching.
+    """
+    turn = Turn(messages, chat, Catalog(tools, more or {}), budget or Budget())
     steering = steering or Steering()
-    schemas = [schema(name, tool) for name, tool in tools.items()]
-    for _ in range(ROUNDS):
+    while True:
         for steer in await steering.take():
-            conversation.say(history, steer.text)
+            conversation.say(turn.history, steer.text)
             yield SteerTaken(id=steer.id)
         answer = Answer()
-        async with aclosing(listen(answer, chat(history, schemas))) as bodies:
+        async with aclosing(listen(answer, turn)) as bodies:
             async for body in bodies:
                 yield body
-        usage = total(usage, answer.finish.usage)
-        answer.calls = conversation.distinct(answer.calls, history)
-        history.append(answer.message())
-        if not answer.calls and await steering.close():
-            yield ending(answer, usage, monotonic() - started)
+        calls = await landed(answer, turn)
+        turn.history.append(answer.message(calls))
+        if not calls and not answer.late and await steering.close():
+            yield ending(answer, turn.spent)
             return
-        for call in answer.calls:
-            yield ToolStarted(
-                call=call.id, name=call.name, arguments=arguments(call), mutates=mutates(call, tools)
-            )
-        for result in await results(answer.calls, tools, allow):
+        if stop := turn.spent.over(len(calls)):
+            yield stop
+            return
+        for each in calls:
+            yield each.started()
+        told = turn.repetition.judge(calls, await results(calls, allow, turn.spent))
+        for result in told:
             yield result
-            history.append(Message(role="tool", content=result.result, call=result.call))
-    yield stopped("max_turns", f"The model was asked {ROUNDS} times without coming to an end.")
+            turn.history.append(Message(role="tool", content=result.result, call=result.call))
+        if stop := turn.repetition.stuck() or turn.spent.last():
+            yield stop
+            return
 
 
-async def listen(answer: Answer, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[AnyBody, None]:
+async def listen(answer: Answer, turn: Turn) -> AsyncGenerator[AnyBody, None]:
     """Take the model's answer down, and yield its text as it comes and as a whole."""
-    async with aclosing(pieces):
+    sieve = Sieve(turn.catalog.offered)
+    async with aclosing(pieces_of(answer, turn)) as pieces:
         async for piece in pieces:
             if not isinstance(piece, Reasoning | Progress):
                 for body in answer.thought():
@@ -104,41 +140,88 @@ async def listen(answer: Answer, pieces: AsyncGenerator[Piece, None]) -> AsyncGe
                     answer.reasoning.append(text)
                     yield ReasoningDelta(text=text)
                 case str():
-                    answer.text.append(piece)
-                    yield TextDelta(text=piece)
+                    if text := sieve.feed(piece):
+                        answer.text.append(text)
+                        yield TextDelta(text=text)
                 case ToolCall():
                     answer.calls.append(piece)
                 case Finish():
                     answer.finish = piece
+                case ContextCompacted():
+                    yield piece
+                case ContextWarning():
+                    answer.warnings.append(piece)
+    for body in answer.thought():
+        yield body
+    # A server that parses calls has parsed them: what it left as text is text.
+    text, wanted = sieve.rest(cut=answer.cut or bool(answer.calls))
+    answer.calls += [
+        ToolCall(id=f"call_{number}", name=call.name, arguments=call.arguments)
+        for number, call in enumerate(wanted)
+    ]
+    if text:
+        answer.text.append(text)
+        yield TextDelta(text=text)
     if answer.text or not answer.calls:
         yield TextDone(text="".join(answer.text))
+    for warning in answer.warnings:
+        yield warning
 
 
-async def results(calls: Sequence[ToolCall], tools: Tools, allow: Allow) -> list[ToolDone]:
-    """One for each call, in their order: allowed one after the other, run at once."""
-    allowed = [await allow(call) if call.name in tools else True for call in calls]
-    async with asyncio.TaskGroup() as group:
-        running = [
-            group.create_task(execute(call, tools) if may else deny(call))
-            for call, may in zip(calls, allowed, strict=True)
-        ]
-    return [task.result() for task in running]
+async def pieces_of(answer: Answer, turn: Turn) -> AsyncGenerator[Piece, None]:
+    """The model's answer, for as long as the turn has time."""
+    async with aclosing(turn.chat(turn.history, turn.catalog.schemas)) as pieces:
+        while True:
+            try:
+                async with asyncio.timeout(turn.spent.left()) as limit:
+                    piece = await anext(pieces)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                answer.late = True
+                return
+            yield piece
 
 
-async def deny(call: ToolCall) -> ToolDone:
-    return done(call, "The user did not allow this call.", ok=False)
+async def landed(answer: Answer, turn: Turn) -> list[Ready]:
+    """The answer's calls, ready to run: one whose arguments do not fit is written once more."""
+    turn.spent.add(answer.finish.usage)
+    distinct = conversation.distinct(answer.calls, turn.history)
+    calls = [ready(call, turn.catalog, cut=answer.cut) for call in distinct]
+    # Of several calls the server could not be told which one it is to write.
+    if len(calls) == 1 and calls[0].mendable and not answer.cut and turn.constrains:
+        mended = await constrained(calls[0], turn)
+        turn.constrains = mended is not None
+        return [mended or calls[0]]
+    return calls
 
 
-def total(one: Usage, other: Usage) -> Usage:
-    return Usage(**{name: getattr(one, name) + getattr(other, name) for name in Usage.model_fields})
+async def constrained(wrong: Ready, turn: Turn) -> Ready | None:
+    """The same call, from a server that is told to hold to its schema; None when that does not help."""
+    choice = {"type": "function", "function": {"name": wrong.call.name}}
+    found: list[ToolCall] = []
+    try:
+        async with asyncio.timeout(turn.spent.left()):
+            async with aclosing(turn.chat(turn.history, turn.catalog.schemas, tool_choice=choice)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, ToolCall):
+                        found.append(piece)
+                    elif isinstance(piece, Finish):
+                        turn.spent.add(piece.usage)
+    except (Failure, TimeoutError):
+        return None  # it knows no such choice; what else is wrong, the next request will say
+    calls = [ready(call.model_copy(update={"id": wrong.call.id}), turn.catalog) for call in found]
+    return next((call for call in calls if call.call.name == wrong.call.name and not call.problem), None)
 
 
-def ending(answer: Answer, usage: Usage, seconds: float) -> TurnDone:
+def ending(answer: Answer, spent: Spent) -> TurnDone:
     reason = "length" if answer.finish.reason == "length" else "stop"
     return TurnDone(
         text="".join(answer.text),
         finish_reason=reason,
-        usage=usage,
-        seconds=round(seconds, 3),
+        usage=spent.usage,
+        seconds=round(spent.seconds, 3),
         model=answer.finish.model,
     )

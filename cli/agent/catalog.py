@@ -1,0 +1,166 @@
+"""The tools of one turn: what the model is told of them, and which one a call means.
+
+The list that a request carries stays the same for a whole session, because a server keeps the prompt's
+beginning and reads it no second time. So the core tools stand in it, and what `tool_search` finds is never
+added: a tool's schema comes as the result of the search, and the tool is called through `call_tool`, which
+does stand in the list. That passes every server, also one that refuses or constrains names outside of the
+list; a model that calls a found tool by its own name is understood as well. `call_tool` is taken off before
+anybody decides or runs anything: permission, events and history know the tool itself.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from json import dumps
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from cli.agent.arguments import Schema, coerced, parsed
+from cli.agent.dialects import bare_name
+from cli.protocol.messages import ToolCall
+
+# Synchronous tools run in a thread, asynchronous ones on the loop.
+Tool = Callable[..., Any]
+Tools = Mapping[str, Tool]
+
+SEARCH, CALL = "tool_search", "call_tool"
+# Results of one search: more schemas than this drown a small model again.
+FOUND = 5
+
+
+class Unfit(ValueError):
+    """Arguments that the schema refuses; the message is for the model, and says what to write instead."""
+
+
+class Offer:
+    """A tool as it is offered: a plain function, whose name, signature and docstring are its schema."""
+
+    def __init__(self, name: str, tool: Tool, *, listed: bool = True, inner: bool = False) -> None:
+        """`listed`: it stands in the requests. `inner`: the loop's own, which nobody is asked for."""
+        self.name = name
+        self.tool = tool
+        self.listed = listed
+        self.inner = inner
+        # A tool that only reads says so by `mutates = False`.
+        self.mutates = not inner and bool(getattr(tool, "mutates", True))
+        self.about = inspect.getdoc(tool) or ""
+        self.model = arguments_of(tool)
+        self.parameters: Schema = untitled(self.model.model_json_schema())
+
+    def schema(self) -> dict[str, Any]:
+        """The tool as the model is told of it, in OpenAI's form."""
+        about = {"name": self.name, "description": self.about, "parameters": self.parameters}
+        return {"type": "function", "function": about}
+
+    def fit(self, given: dict[str, Any] | None) -> dict[str, Any]:
+        """The arguments as the schema wants them, still plain JSON. Raises Unfit."""
+        if given is None:
+            raise Unfit(f"The arguments of {self.name} are no JSON object. {self._wanted()}")
+        given = coerced(given, self.parameters)
+        try:
+            self.model.model_validate(given)
+        except ValidationError as error:
+            problems = " ".join(problem(each) for each in error.errors(include_url=False))
+            raise Unfit(f"Wrong arguments for {self.name}: {problems} {self._wanted()}") from error
+        return given
+
+    def values(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Fitting arguments as the function takes them."""
+        checked = self.model.model_validate(given)
+        return {name: getattr(checked, name) for name in self.model.model_fields}
+
+    def _wanted(self) -> str:
+        return f"Its parameters, as JSON Schema: {dumps(self.parameters, ensure_ascii=False)}"
+
+
+def arguments_of(tool: Tool) -> type[BaseModel]:
+    """A pydantic model of the parameters, which checks what the model sends."""
+    fields: dict[str, Any] = {
+        name: (each.annotation, ... if each.default is each.empty else each.default)
+        for name, each in inspect.signature(tool, eval_str=True).parameters.items()
+    }
+    name = getattr(tool, "__name__", "tool")
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def untitled(schema: Any) -> Any:
+    """Without pydantic's titles, which repeat the names and cost tokens in every prompt."""
+    if isinstance(schema, list):
+        return [untitled(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: untitled(each) for key, each in schema.items() if not (key == "title" and isinstance(each, str))
+    }
+
+
+def problem(error: Any) -> str:
+    """One thing that is wrong, with the parameter's name."""
+    where = ".".join(str(part) for part in error["loc"])
+    what = {"missing": "it is missing.", "extra_forbidden": "there is no such parameter."}
+    return f"{where}: {what.get(error['type'], error['msg'] + '.')}"
+
+
+class Catalog:
+    """The tools by name: those the model sees (`core`), and those it can search for (`more`)."""
+
+    def __init__(self, core: Tools, more: Tools) -> None:
+        self.more = {name: Offer(name, tool, listed=False) for name, tool in more.items()}
+        ways: Tools = {SEARCH: self.tool_search, CALL: self.call_tool} if more else {}
+        self.core = {name: Offer(name, tool) for name, tool in core.items()}
+        self.core |= {name: Offer(name, tool, inner=True) for name, tool in ways.items()}
+        self.offers = {**self.core, **self.more}
+        # Fixed for as long as there are the same tools: see above.
+        self.schemas = [offer.schema() for offer in self.core.values()]
+        self.offered = {name: offer.parameters for name, offer in self.offers.items()}
+
+    def meant(self, call: ToolCall) -> ToolCall:
+        """The call without what only carried it: a namespace, or `call_tool`."""
+        call = call.model_copy(update={"name": self._known(call.name)})
+        if call.name != CALL or not self.more:
+            return call
+        given = parsed(call.arguments) or {}
+        name, inner = given.get("name"), given.get("arguments", {})
+        if not isinstance(name, str):
+            return call
+        text = inner if isinstance(inner, str) else dumps(inner)
+        return call.model_copy(update={"name": self._known(name), "arguments": text})
+
+    def unknown(self, name: str) -> str:
+        known = ", ".join(self.core) or "none"
+        return f"There is no tool {name!r}. There are: {known}."
+
+    def tool_search(
+        self, query: Annotated[str, Field(description="What the tool should do, in a few words.")]
+    ) -> str:
+        """Find more tools than those you see. Gives their names and parameters; call them by call_tool."""
+        ranked = sorted(self.more.values(), key=lambda offer: -relevance(query, offer))
+        found = [offer for offer in ranked if relevance(query, offer)][:FOUND]
+        if not found:
+            return f"No tool is about {query!r}. There are: {', '.join(self.more)}."
+        lines = [dumps(offer.schema()["function"], ensure_ascii=False) for offer in found]
+        return "\n".join([*lines, f'Call one by {CALL} with {{"name": …, "arguments": {{…}}}}.'])
+
+    def call_tool(
+        self,
+        name: Annotated[str, Field(description="The name of a tool that tool_search found.")],
+        arguments: Annotated[dict[str, Any], Field(description="Its arguments.")],
+    ) -> str:
+        """Call a tool that tool_search found."""
+        raise AssertionError("`meant` takes this off")
+
+    def _known(self, name: str) -> str:
+        return name if name in self.offers or bare_name(name) not in self.offers else bare_name(name)
+
+
+def relevance(query: str, offer: Offer) -> float:
+    """How many of the query's words the tool's name and description have; its name counts three times."""
+    words, name, about = tokens(query), tokens(offer.name), tokens(offer.about)
+    return 3 * len(words & name) + len(words & about)
+
+
+def tokens(text: str) -> set[str]:
+    """The words of a text, without the endings that tell `file` from `files`."""
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    return {word.removesuffix("s") for word in words if len(word) > 1}
