@@ -1,33 +1,39 @@
 """The daemon as a client sees it: sessions, turns, and a turn's events whatever happens to the connection."""
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ValidationError
 
 from cli.clients import http
 from cli.output import Exit, Failure
 from cli.protocol.events import ENDINGS, Event
-from cli.protocol.requests import (
-    Problem,
+from cli.protocol.requests import Problem, TurnCancel, TurnSubmit, TurnView
+from cli.protocol.sessions import (
     SessionCreate,
     SessionDetail,
+    SessionFork,
+    SessionHit,
+    SessionHits,
     SessionList,
+    SessionUpdate,
     SessionView,
-    TurnCancel,
-    TurnSubmit,
-    TurnView,
 )
 
 # The daemon sends at least a ping this often; a longer silence is a dead connection.
 SILENCE = 60.0
 # The code of a daemon's answer that has begun to stop.
 STOPPING = "daemon_stopped"
+# Sessions that are asked for at once.
+PAGE = 1000
+# What an id may begin with.
+BEGINNING = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Seconds before each try to get a broken connection back.
 BACK_OFF = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 
@@ -61,26 +67,55 @@ class Daemon:
         body = checked(SessionCreate, id=new_id(), **fields)
         return SessionView.model_validate_json(self.call("POST", "/v3/sessions", body))
 
-    def sessions(self) -> list[SessionView]:
-        return SessionList.model_validate_json(self.call("GET", "/v3/sessions")).sessions
+    def sessions(self, limit: int = 100, **asked: str) -> list[SessionView]:
+        """Those used last, of those asked for by the fields of SessionFilter."""
+        found: list[SessionView] = []
+        while limit > len(found):
+            query = urlencode({**asked, "limit": min(limit - len(found), PAGE)})
+            page = SessionList.model_validate_json(self.call("GET", f"/v3/sessions?{query}"))
+            found += page.sessions
+            if page.next is None:
+                break
+            asked["before"] = page.next
+        return found
+
+    def search(self, words: str, limit: int = 20, **asked: str) -> list[SessionHit]:
+        """The best match first; `asked` as for a list."""
+        query = urlencode({**asked, "q": words, "limit": limit})
+        return SessionHits.model_validate_json(self.call("GET", f"/v3/sessions/search?{query}")).hits
 
     def session(self, session: str) -> SessionDetail:
-        return SessionDetail.model_validate_json(self.call("GET", f"/v3/sessions/{quote(session, safe='')}"))
+        return SessionDetail.model_validate_json(self.call("GET", at(session)))
+
+    def update(self, session: str, **fields: Any) -> SessionView:
+        return SessionView.model_validate_json(
+            self.call("PATCH", at(session), checked(SessionUpdate, **fields))
+        )
+
+    def fork(self, session: str, **fields: Any) -> SessionView:
+        body = checked(SessionFork, id=new_id(), **fields)
+        return SessionView.model_validate_json(self.call("POST", at(session, "/fork"), body))
+
+    def delete(self, session: str) -> None:
+        self.call("DELETE", at(session))
+
+    def export(self, session: str, format: str) -> bytes:
+        return self.call("GET", at(session, f"/export?format={format}"))
 
     def resolve(self, beginning: str) -> str:
-        """The id of the one recent session that begins so; else `beginning`, for the daemon to judge."""
-        ids = [session.id for session in self.sessions() if session.id.startswith(beginning)]
+        """The id of the one session that begins so; else `beginning`, for the daemon to judge."""
+        if not BEGINNING.fullmatch(beginning):
+            return beginning
+        ids = [session.id for session in self.sessions(PAGE, id=beginning, archived="any")]
         if len(ids) > 1 and beginning not in ids:
-            message = f"{len(ids)} sessions begin with {beginning!r}."
-            raise Failure(message, Exit.MISUSE, "`opta sessions` lists them.")
+            message = f"Several sessions begin with {beginning!r}."
+            raise Failure(message, Exit.MISUSE, "Write more of the id; `opta sessions` lists them.")
         return ids[0] if len(ids) == 1 else beginning
 
     def submit(self, session: str, text: str, *, turn: str, model: str | None = None) -> TurnView:
         """Queue a turn under an id of the caller's, who can so cancel it, and ask again after a failure."""
         body = checked(TurnSubmit, id=turn, text=text, model=model)
-        return TurnView.model_validate_json(
-            self.call("POST", f"/v3/sessions/{quote(session, safe='')}/turns", body)
-        )
+        return TurnView.model_validate_json(self.call("POST", at(session, "/turns"), body))
 
     def cancel(self, session: str, turn: str | None = None) -> None:
         self.call("POST", f"/v3/sessions/{session}/cancel", TurnCancel(turn=turn))
@@ -148,6 +183,11 @@ class Daemon:
         self.address = self.locate()
 
 
+def at(session: str, rest: str = "") -> str:
+    """The path of a session, whatever a user wrote as its id."""
+    return f"/v3/sessions/{quote(session, safe='')}{rest}"
+
+
 def new_id() -> str:
     return uuid.uuid4().hex
 
@@ -158,7 +198,8 @@ def checked(kind: type[BaseModel], **fields: Any) -> BaseModel:
         return kind(**fields)
     except ValidationError as error:
         wrong = error.errors()[0]
-        raise Failure(f"{wrong['loc'][0]}: {wrong['msg']}.", Exit.MISUSE) from error
+        said = wrong["msg"].removeprefix("Value error, ")
+        raise Failure(f"{wrong['loc'][0]}: {said}.", Exit.MISUSE) from error
 
 
 def problem(status: int, body: bytes) -> Refused:

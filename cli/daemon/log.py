@@ -246,6 +246,11 @@ class Logs:
             found.closed = self.closed.is_set()
         return found
 
+    def drop(self, session: str) -> None:
+        """End the streams of a session that was deleted; one of its name begins anew."""
+        if found := self.open.pop(session, None):
+            found.close()
+
     def close(self) -> None:
         """End every stream, also those that are opened from now on."""
         self.closed.set()

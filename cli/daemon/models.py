@@ -6,8 +6,13 @@ from uuid import uuid4
 from django.db import models
 from django.utils import timezone
 
+from cli.daemon.errors import UnknownSession
 from cli.protocol import events
 from cli.protocol.requests import TurnState, TurnView
+
+# Events whose text is a message: what search looks through, together with the titles.
+MESSAGES = (events.TurnQueued, events.TurnSteered, events.TextDone)
+DELTAS = [each.model_fields["type"].default for each in events.DELTAS]
 
 
 class Lost(Exception):
@@ -27,12 +32,35 @@ class Session(models.Model):
     title = models.CharField(max_length=200, blank=True)
     model = models.CharField(max_length=200)
     cwd = models.CharField(max_length=4096)
+    # The repository's root, or `cwd` where there is none.
+    project = models.CharField(max_length=4096, default="")
+    mode = models.CharField(max_length=16, default="chat")
+    # Names of the tools it may use; None is all of them.
+    tools = models.JSONField(null=True)
+    tags = models.JSONField(default=list)
+    archived = models.BooleanField(default=False)
+    # The session this one was forked from, and the last turn they share; it may be gone since.
+    origin = models.CharField(max_length=64, default="")
+    origin_turn = models.CharField(max_length=64, default="")
     # Fixed for the session's life: a server keeps the prefix of a prompt that does not change.
     system = models.TextField()
     created = models.DateTimeField(default=timezone.now)
     updated = models.DateTimeField(default=timezone.now, db_index=True)
     # No event above this number was ever shown, so a daemon that starts goes on after it.
     reserved = models.BigIntegerField(default=0)
+    # Of its turns how many, of its events the last: a list of sessions reads no other table's rows.
+    turns = models.IntegerField(default=0)
+    seq = models.BigIntegerField(default=0)
+    # What the user wants of this session beyond the system prompt, which has them at its end.
+    instructions = models.TextField(default="")
+
+    def rename(self, title: str) -> None:
+        """Take a title, and let search find the session by it."""
+        self.title = title
+        self.save(update_fields=["title"])
+        self.passage_set.filter(seq=0).delete()
+        if title:
+            self.passage_set.create(seq=0, text=title)
 
 
 class Turn(models.Model):
@@ -47,14 +75,18 @@ class Turn(models.Model):
     created = models.DateTimeField()
 
     def enqueue(self, event: events.Event) -> None:
-        """Become a row, together with its turn.queued event. Raises Taken."""
+        """Become a row, together with its turn.queued event. Raises Taken or UnknownSession."""
         if Turn.objects.filter(pk=self.pk).exists():
             raise Taken(self.id)
-        self.model = self.model or self.session.model
+        session = Session.objects.filter(id=self.session_id).first()
+        if session is None:  # deleted since its log was read
+            raise UnknownSession(self.session_id)
+        self.model = self.model or session.model
         self.seq, self.created = event.seq, event.time
         self.save(force_insert=True)
-        if not self.session.title:
-            Session.objects.filter(id=self.session_id).update(title=self.text.split("\n")[0].strip()[:60])
+        Session.objects.filter(id=session.id).update(turns=models.F("turns") + 1)
+        if not session.title:
+            session.rename(self.text.strip().split("\n")[0].strip()[:60])
 
     def move(self, new: TurnState, *old: TurnState) -> None:
         """Go to a state from one of these. Raises Lost when it is in none of them, or no longer."""
@@ -88,13 +120,38 @@ class Event(models.Model):
         return events.Event.model_validate_json(self.data)
 
 
+class Passage(models.Model):
+    """What search looks through: a title (`seq` 0) or a message. A row is made and deleted, never changed.
+
+    SQLite's triggers keep the index of its words in step; whoever alters this table makes them anew.
+    """
+
+    session = models.ForeignKey(Session, models.CASCADE)
+    seq = models.BigIntegerField()
+    turn = models.CharField(max_length=64, default="")
+    text = models.TextField()
+
+
 def store(session: str, batch: Iterable[events.Event], reserved: int) -> None:
-    """Write events, and up to which number they may go on; inside the caller's transaction."""
+    """Write events, and up to which number they may go on; inside the caller's transaction.
+
+    Raises UnknownSession when the session was deleted.
+    """
+    rows, changed = list(batch), {"reserved": reserved}
+    if rows:
+        changed["seq"] = rows[-1].seq
+    used = {"updated": timezone.now()} if any(event.turn for event in rows) else {}
+    if not Session.objects.filter(id=session).update(**changed, **used):
+        raise UnknownSession(session)
     Event.objects.bulk_create(
         Event(session_id=session, seq=e.seq, turn=e.turn, type=e.event.type, data=e.model_dump_json())
-        for e in batch
+        for e in rows
     )
-    Session.objects.filter(id=session).update(reserved=reserved, updated=timezone.now())
+    Passage.objects.bulk_create(
+        Passage(session_id=session, seq=e.seq, turn=e.turn, text=e.event.text)
+        for e in rows
+        if isinstance(e.event, MESSAGES)
+    )
 
 
 def newer(session: str, after: int, last: int, limit: int) -> list[events.Event]:
@@ -105,5 +162,8 @@ def newer(session: str, after: int, last: int, limit: int) -> list[events.Event]
 
 def facts(session: str) -> list[events.Event]:
     """All that history is made of."""
-    rows = Event.objects.filter(session_id=session).exclude(type="text.delta").order_by("seq")
-    return [row.parse() for row in rows]
+    return [row.parse() for row in fact_rows(session)]
+
+
+def fact_rows(session: str) -> models.QuerySet[Event]:
+    return Event.objects.filter(session_id=session).exclude(type__in=DELTAS).order_by("seq")

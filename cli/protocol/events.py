@@ -182,6 +182,17 @@ class TurnStopped(Body):
     hint: str = ""
 
 
+class SessionUpdated(Body):
+    """The user changed the session itself, outside of any turn; null is what stayed as it was."""
+
+    type: Literal["session.updated"] = "session.updated"
+    title: str | None = None
+    tags: list[str] | None = None
+    archived: bool | None = None
+    model: str | None = None
+    mode: str | None = None
+
+
 EVENTS = (
     TurnQueued,
     TurnStarted,
@@ -200,6 +211,7 @@ EVENTS = (
     TurnFailed,
     TurnCancelled,
     TurnStopped,
+    SessionUpdated,
 )
 ENDINGS = (TurnDone, TurnFailed, TurnCancelled, TurnStopped)
 # What grows or passes within a message: shown ahead of its row, unlike a fact.
@@ -223,13 +235,17 @@ AnyBody = Annotated[
     | TurnDone
     | TurnFailed
     | TurnCancelled
-    | TurnStopped,
+    | TurnStopped
+    | SessionUpdated,
     Field(discriminator="type"),
 ]
 
 
 class Event(BaseModel):
-    """What is stored and sent. `seq` increases within a session; numbers may be missing."""
+    """What is stored and sent. `seq` increases within a session; numbers may be missing.
+
+    `turn` is empty for what happens to the session outside of a turn.
+    """
 
     model_config = ConfigDict(frozen=True)
 

@@ -6,22 +6,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from cli.protocol.events import Event
-from cli.protocol.messages import Message
 from opta.strict import Strict
 
 # An id is a path segment and a file name: letters, digits, - and _.
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 TurnState = Literal["queued", "running", "done", "failed", "cancelled", "stopped"]
-
-
-class SessionCreate(Strict):
-    """With an `id` that exists, that session is the answer: a retried create makes no second one."""
-
-    id: Id | None = None
-    title: Annotated[str, Field(max_length=200)] = ""
-    model: Annotated[str, Field(max_length=200)] = "auto"
-    cwd: Annotated[str, Field(max_length=4096, pattern="^/")] | None = None
-    system: Annotated[str, Field(max_length=200_000)] = ""
 
 
 class TurnSubmit(Strict):
@@ -65,32 +54,6 @@ class TurnView(BaseModel):
     text: str
     seq: int
     created: datetime
-
-
-class SessionView(BaseModel):
-    id: str
-    title: str
-    model: str
-    cwd: str
-    created: datetime
-    updated: datetime
-    turns: int
-    # The last event's number, and the turn that runs now.
-    seq: int
-    active: str | None
-
-
-class SessionDetail(SessionView):
-    """A session with its history, as the model sees it."""
-
-    system: str
-    messages: list[Message]
-
-
-class SessionList(BaseModel):
-    """The session used last comes first."""
-
-    sessions: list[SessionView]
 
 
 class EventList(BaseModel):
