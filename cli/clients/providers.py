@@ -179,7 +179,7 @@ class Providers:
     def host(self, name: str) -> LMX:
         """One LMX by its name. Raises KeyError."""
         self.refresh()
-        return next(host for host in self.hosts() if host.name == name)
+        return {host.name: host for host in self.hosts()}[name]
 
     def refresh(self) -> Config:
         """Take up the choices, if they are others than before, and the hosts found on the network."""

@@ -9,8 +9,8 @@ from typing import cast
 
 from django.http import HttpRequest
 
-from cli.clients.lmx import LMX
-from cli.config import Config
+from cli.clients.providers import Providers
+from cli.config import Config, Current
 from cli.daemon.access.keys import Keys
 from cli.daemon.database import Database
 from cli.daemon.log import Logs
@@ -26,7 +26,7 @@ STOP_SECONDS = 2.5
 @dataclass(frozen=True)
 class Hub:
     keys: Keys
-    lmx: LMX
+    providers: Providers
     database: Database
     logs: Logs
     turns: Turns
@@ -34,10 +34,11 @@ class Hub:
 
     @classmethod
     def make(cls, config: Config, token: str) -> "Hub":
-        lmx, database = LMX(config.lmx_url), Database()
+        providers, database = Providers(Current(config)), Database()
         logs = Logs(database)
         keys = Keys(token, state.tokens_file())
-        return cls(keys, lmx, database, logs, Turns(logs, database, lambda model: partial(lmx.chat, model)))
+        turns = Turns(logs, database, lambda model: partial(providers.chat, model))
+        return cls(keys, providers, database, logs, turns)
 
     async def stop(self) -> None:
         """End what runs, then every stream: their last event is how the turn ended."""
@@ -48,7 +49,7 @@ class Hub:
             log.warning("turns did not end within %s s; the next start settles them", STOP_SECONDS)
         finally:
             self.logs.close()
-            await self.lmx.close()
+            await self.providers.close()
 
 
 def of(request: HttpRequest) -> Hub:
