@@ -31,6 +31,7 @@ from cli.protocol.events import (
     TurnFailed,
     TurnQueued,
     TurnStarted,
+    TurnStopped,
 )
 from opta.version import VERSION
 
@@ -137,8 +138,8 @@ class Chat:
         return body
 
     def end(self, body: AnyBody) -> None:
-        """Say how the turn ended. Raises Failure when it failed."""
-        if isinstance(body, TurnFailed):
+        """Say how the turn ended. Raises Failure when it failed or was stopped."""
+        if isinstance(body, TurnFailed | TurnStopped):
             raise failure(body)
         if isinstance(body, TurnCancelled):
             self.say("Cancelled.")

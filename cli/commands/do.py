@@ -13,7 +13,7 @@ from cli.clients import launcher
 from cli.clients.daemon import Daemon, new_id
 from cli.commands.turns import FOLDER, Text, cancelling, failure, open_session
 from cli.output import EXIT_TABLE, Exit, Failure
-from cli.protocol.events import VERSION, Event, TurnCancelled, TurnFailed
+from cli.protocol.events import VERSION, Event, TurnCancelled, TurnFailed, TurnStopped
 
 
 @click.command("do", epilog=EXIT_TABLE)
@@ -99,6 +99,6 @@ def run(daemon: Daemon, session: str, prompt: str, model: str | None, show: Text
             # What is still in the buffer goes nowhere, or Python would complain on its way out.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return Exit.NOBODY_READS
-    if isinstance(event.event, TurnFailed):
+    if isinstance(event.event, TurnFailed | TurnStopped):
         raise failure(event.event)
     return Exit.INTERRUPTED if isinstance(event.event, TurnCancelled) else Exit.OK

@@ -15,7 +15,16 @@ from cli import config
 from cli.clients.daemon import Daemon
 from cli.commands import workspace
 from cli.output import Exit, Failure, note, safe
-from cli.protocol.events import AnyBody, Event, TextDelta, TextDone, ToolStarted, TurnDone, TurnFailed
+from cli.protocol.events import (
+    AnyBody,
+    Event,
+    TextDelta,
+    TextDone,
+    ToolStarted,
+    TurnDone,
+    TurnFailed,
+    TurnStopped,
+)
 
 # What a reason of `turn.failed` means to a script.
 CODES = {"lmx_unreachable": Exit.LMX_UNREACHABLE, "model_not_found": Exit.NO_MODEL}
@@ -102,8 +111,9 @@ def cancelling(cancel: Callable[[], None], *signals: int) -> Iterator[threading.
             signal.signal(number, handler)
 
 
-def failure(body: TurnFailed) -> Failure:
-    return Failure(body.message, CODES.get(body.code, Exit.ERROR), body.hint)
+def failure(body: TurnFailed | TurnStopped) -> Failure:
+    code = CODES.get(body.code, Exit.ERROR) if isinstance(body, TurnFailed) else Exit.ERROR
+    return Failure(body.message, code, body.hint)
 
 
 def open_session(daemon: Daemon, cwd: Path | None, model: str | None, system: str = "") -> str:

@@ -6,16 +6,17 @@ one transaction with its event: what followers see is what the tables say.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from cli.agent import history
 from cli.agent.execute import Tools
-from cli.agent.loop import Allow, Chat, run
+from cli.agent.loop import Chat, run
 from cli.agent.steering import Steering
 from cli.daemon import compaction, models, settle
 from cli.daemon.database import Database
@@ -36,6 +37,7 @@ from cli.protocol.events import (
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Message, ToolCall
 from cli.protocol.requests import SteerView, TurnState, TurnSteer, TurnSubmit, TurnView
+from cli.tools import table
 from opta.errors import Refusal
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,7 @@ class Running:
 
 
 class Turns:
-    """The turns of all sessions. `chat` gives the way to ask a model by its name."""
+    """The turns of all sessions: `chat` gives the way to ask a model by its name, `tools` a folder's."""
 
     def __init__(
         self,
@@ -80,14 +82,14 @@ class Turns:
         database: Database,
         chat: Callable[[str], Chat],
         *,
-        tools: Tools | None = None,
-        allow: Allow | None = None,
+        tools: Callable[[Path], Tools] = table.tools,
+        allow: Callable[[ToolCall, Tools], Awaitable[bool]] | None = None,
     ) -> None:
         self.logs = logs
         self.database = database
         self.chat = chat
-        self.tools = tools or {}
-        self.allow = allow or nothing
+        self.tools = tools
+        self.allow = allow or reading
         self.running: dict[str, Running] = {}
         self.lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -198,8 +200,14 @@ class Turns:
         messages = await self.database(conversation, turn)
         started = TurnStarted(model=turn.model)
         await session_log.append(turn.id, started, lambda _: turn.move("running", "queued"))
-        chat, steering = self.chat(turn.model), running.steering
-        bodies = run(messages, chat=chat, tools=self.tools, allow=self.allow, steering=steering)
+        tools = self.tools(Path(turn.session.cwd))
+        bodies = run(
+            messages,
+            chat=self.chat(turn.model),
+            tools=tools,
+            allow=lambda call: self.allow(call, tools),
+            steering=running.steering,
+        )
         async with aclosing(bodies):
             async for body in bodies:
                 if isinstance(body, DELTAS):
@@ -244,9 +252,9 @@ class Turns:
         return task
 
 
-async def nothing(call: ToolCall) -> bool:
-    """No tool is offered, so none may run."""
-    return False
+async def reading(call: ToolCall, tools: Tools) -> bool:
+    """What only reads may run without asking anybody."""
+    return not getattr(tools.get(call.name), "mutates", True)
 
 
 def enqueue(turn: Turn, seen: int | None, event: Event) -> None:
@@ -311,5 +319,7 @@ def same_turn(session: str, request: TurnSubmit) -> TurnView:
 
 def conversation(turn: Turn) -> list[Message]:
     """What the model is told for this turn."""
-    system = Message(role="system", content=turn.session.system)
-    return [system, *history.messages(facts(turn.session_id)), Message(role="user", content=turn.text)]
+    told = [Message(role="system", content=turn.session.system)]
+    told += history.messages(facts(turn.session_id))
+    history.say(told, turn.text)
+    return told

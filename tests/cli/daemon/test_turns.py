@@ -3,9 +3,12 @@
 import asyncio
 import json
 from itertools import pairwise
+from pathlib import Path
 
+import httpx
 import pytest
 
+from cli.daemon.compaction import KEPT
 from tests.cli.daemon.conftest import ENDINGS, V3, body, kind, until
 from tests.processes import free_port
 from tests.scripted import BREAK, Scripted, call, chunk, end, says, text
@@ -173,7 +176,117 @@ async def test_a_call_of_a_tool_there_is_not_is_told_to_the_model(v3: V3, model:
                 }
             ],
         },
-        {"role": "tool", "content": "There is no tool 'bash'. There are: none.", "tool_call_id": "call_a"},
+        {"role": "tool", "content": body(seen[3])["result"], "tool_call_id": "call_a"},
+    ]
+    assert "There is no tool 'bash'" in body(seen[3])["result"]
+
+
+async def test_a_turn_reads_the_folder_of_its_session(v3: V3, model: Scripted, tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("Buy milk.\n")
+    model.will(call("read_file", '{"path": "notes.txt"}'), end("tool_calls"))
+    model.will(*says("Milk."))
+    session = await v3.create(cwd=str(tmp_path))
+    await v3.submit(session, "what do I need?")
+    seen = await v3.settled(session)
+    assert "Buy milk." in body(seen[3])["result"]
+    assert body(seen[2])["mutates"] is False
+    assert "read_file" in {tool["function"]["name"] for tool in model.requests[0]["tools"]}
+
+
+async def steer(v3: V3, session: str, turn: str, text: str, **fields: str) -> httpx.Response:
+    return await v3.http.post(f"/v3/sessions/{session}/turns/{turn}/steer", json={"text": text, **fields})
+
+
+async def test_text_added_to_the_last_answer_gets_one_more(v3: V3, model: Scripted):
+    gate = asyncio.Event()
+    model.will(text("Let me"), gate, text(" see."), end())
+    model.will(*says("Blue."))
+    session = await v3.create()
+    turn = await v3.submit(session, "which colour?")
+    await until(v3.stream(session), "text.delta")
+    given = [await steer(v3, session, turn, "not red", id="s1") for _ in range(2)]
+    assert [answer.status_code for answer in given] == [202, 202]
+    assert given[0].json() == given[1].json()
+    assert (await steer(v3, session, turn, "not green", id="s1")).json()["field"] == "id"
+    assert (await steer(v3, session, turn, "nor green")).status_code == 202
+    gate.set()
+    seen = await v3.settled(session)
+    assert [kind(data) for data in seen if not kind(data).endswith(".delta")] == [
+        "turn.queued", "turn.started", "turn.steered", "turn.steered", "text.done",
+        "steer.taken", "steer.taken", "text.done", "turn.done",
+    ]  # fmt: skip
+    assert given[0].json()["seq"] == next(json.loads(d)["seq"] for d in seen if kind(d) == "turn.steered")
+    said = [(m["role"], m["content"]) for m in model.requests[1]["messages"][1:]]
+    assert said == [("user", "which colour?"), ("assistant", "Let me see."), ("user", "not red\n\nnor green")]
+    kept = [(m["role"], m["content"]) for m in (await v3.detail(session))["messages"]]
+    assert kept == [*said, ("assistant", "Blue.")]
+
+
+async def test_text_added_before_a_cancel_is_read_by_the_next_turn(v3: V3, model: Scripted):
+    model.will(text("Half"), asyncio.Event())
+    model.will(*says("ok"))
+    session = await v3.create()
+    turn = await v3.submit(session, "a")
+    await until(v3.stream(session), "text.delta")
+    assert (await steer(v3, session, turn, "b")).status_code == 202
+    await v3.cancel(session)
+    await v3.submit(session, "c")
+    await v3.settled(session, turns=2)
+    said = [(m["role"], m["content"]) for m in model.requests[1]["messages"][1:]]
+    assert said == [("user", "a"), ("assistant", "Half"), ("user", "b\n\nc")]
+
+
+async def test_a_turn_that_does_not_run_cannot_be_steered(v3: V3, model: Scripted):
+    gate = asyncio.Event()
+    model.will(text("one"), gate, end())
+    model.will(*says("two"))
+    session = await v3.create()
+    first, queued = [await v3.submit(session, text) for text in ("a", "b")]
+    await until(v3.stream(session), "text.delta")
+    waiting = await steer(v3, session, queued, "more")
+    assert (waiting.status_code, "queue" in waiting.json()["detail"]) == (409, True)
+    gate.set()
+    seen = await v3.settled(session, turns=2)
+    over = await steer(v3, session, first, "more")
+    assert (over.status_code, "of its own" in over.json()["detail"]) == (409, True)
+    assert (await steer(v3, session, "nothing", "more")).json()["code"] == "unknown_turn"
+    assert (await steer(v3, "nowhere", first, "more")).json()["code"] == "unknown_session"
+    assert await v3.events(session) == [json.loads(data) for data in seen]
+
+
+async def test_a_client_that_has_not_seen_the_newest_fact_is_told_so(v3: V3, model: Scripted):
+    model.will(*says("one"))
+    model.will(*says("two"))
+    session = await v3.create()
+    turns = f"/v3/sessions/{session}/turns"
+    first = {"text": "a", "id": "t1", "last_seen_seq": 0}
+    assert (await v3.http.post(turns, json=first)).status_code == 202
+    last = json.loads((await v3.settled(session))[-1])["seq"]
+    behind = await v3.http.post(turns, json={"text": "b", "last_seen_seq": last - 1})
+    assert (behind.status_code, behind.json()["code"], behind.json()["seq"]) == (409, "behind", last)
+    assert json.loads((await v3.settled(session))[-1])["seq"] == last
+    assert (await v3.http.post(turns, json=first)).json()["id"] == "t1"
+    assert (await v3.http.post(turns, json={"text": "b", "last_seen_seq": last})).status_code == 202
+    await v3.settled(session, turns=2)
+    assert len(model.requests) == 2
+
+
+async def test_the_pieces_of_old_turns_go_and_their_messages_stay(v3: V3, model: Scripted):
+    session, live = await v3.create(), []
+    for number in range(KEPT + 4):
+        model.will(*says(f"{number}"))
+        await v3.submit(session, f"turn {number}")
+        live += await v3.settled(session, json.loads(live[-1])["seq"] if live else 0)
+    begins = [place for place, data in enumerate(live) if kind(data) == "turn.queued"]
+    replay = await v3.settled(session, turns=KEPT + 4)
+    # The end of the last turn but one had this done; that of the last one may be on its way.
+    old, recent = live[: begins[3]], live[begins[4] :]
+    facts = [data for data in old if kind(data) != "text.delta"]
+    assert replay[: len(facts)] == facts
+    assert replay[-len(recent) :] == recent
+    middle = json.loads(old[4])["seq"]
+    assert [e["seq"] for e in await v3.events(session, middle)] == [
+        json.loads(data)["seq"] for data in replay if json.loads(data)["seq"] > middle
     ]
 
 
