@@ -62,6 +62,8 @@ def run(make: Callable[[config.Config, str], Hub] = Hub.make) -> int:
         if not acquire(lock):
             print(f"opta daemon: it runs already, pid {holder(lock)}.", file=sys.stderr)
             return 0
+        for mended in state.mend():
+            log.warning(mended)
         state.state_file().unlink(missing_ok=True)  # a killed daemon's: its port may be a stranger's now
         call_command("migrate", verbosity=0)
         if ended := settle.settle():
@@ -121,6 +123,8 @@ def listen(port: int) -> socket.socket:
                 raise
             log.warning("port %d is held by another program; trying the next", candidate)
             continue
+        # A token goes out at once: asyncio turns Nagle's 40 ms off only where a socket names its protocol.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     raise config.ConfigError(
         f"daemon_port: {port} and {SPARE_PORTS[0]} to {SPARE_PORTS[-1]} are all taken. Set another one."
