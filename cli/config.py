@@ -5,7 +5,7 @@ import re
 import tomllib
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
@@ -26,6 +26,9 @@ class ConfigError(env.EnvError):
 URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
 # What a provider may be called: the part of a model's name before the slash.
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+
+Kind = Literal["openai", "anthropic", "lmx"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Limits(Strict):
@@ -48,7 +51,7 @@ class Provider(Strict):
     """
 
     url: Annotated[str, Field(pattern=URL)]
-    kind: Literal["openai", "anthropic", "lmx"] = "openai"
+    kind: Kind = "openai"
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
 
 

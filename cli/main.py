@@ -20,6 +20,7 @@ COMMANDS = {
     "status": ("cli.commands.status", "Say what runs, where, and what to do about the rest."),
     "serve": ("cli.commands.serve", "Run LMX, the inference server, in the foreground."),
     "trust": ("cli.commands.trust", "Let what a project brings take effect."),
+    "providers": ("cli.commands.providers", "Add, test and remove other model servers."),
     "daemon": ("cli.commands.daemon", "Start, stop and watch the daemon."),
 }
 
