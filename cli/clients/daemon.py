@@ -163,7 +163,7 @@ class Daemon:
             return answer
         with answer:
             refused = problem(answer.status, answer.read())
-        if answer.status == 401 and (found := self.locate()) != self.address:
+        if answer.status in (401, 429) and (found := self.locate()) != self.address:
             # Another daemon listens there since: the token is new at each start.
             self.address = found
             return self.send(method, path, headers, **rest)

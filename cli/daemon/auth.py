@@ -16,9 +16,9 @@ from django.http import HttpRequest
 
 from cli.daemon.access.connections import Connection
 from cli.daemon.access.keys import OWN, Keys, Unauthorized
-from cli.daemon.access.scopes import allows, needed
+from cli.daemon.access.scopes import needed
 from cli.daemon.access.tokens import Caller
-from cli.daemon.errors import problem
+from cli.daemon.errors import document
 from cli.daemon.hub import Hub
 from opta.body import Body, BodyTooLarge, Receive
 from opta.errors import Refusal
@@ -68,19 +68,14 @@ def admit(scope: Scope, keys: Keys) -> Caller | None:
     """Who asks, None on a route that is open to all. Raises Refusal when this request may not pass."""
     check_names(scope)
     check_url(scope)
-    method = scope.get("method", "WS")
-    need = needed(method, scope["path"])
+    method, path = scope.get("method", "WS"), scope["path"]
+    need, unsafe = needed(method, path), method not in SAFE
     caller = None if need == "open" else identify(scope, keys)
-    if need != "open" and caller and not allows(caller.scope, need):
-        message = f"{method} {scope['path']} needs the scope {need!r}; {caller.name} has {caller.scope!r}."
-        raise Refusal(message, status=403, code="forbidden")
-    if method not in SAFE:
-        if (caller is None or caller.browser) and not own_page(scope):
-            raise Refusal(
-                "Only a page of the daemon itself may send this.", status=403, code="foreign_origin"
-            )
-        if caller and (refusal := keys.spend(caller)):
-            raise refusal
+    if unsafe and (caller is None or caller.browser) and not own_page(scope):
+        raise Refusal("Only a page of the daemon itself may send this.", status=403, code="foreign_origin")
+    if caller and need != "open":
+        keys.permit(caller, need, f"{method} {path}", write=unsafe)
+    if unsafe:
         check_form(scope)
     return caller
 
@@ -160,9 +155,9 @@ async def refuse(refusal: Refusal, scope: Scope, rest: Body, send: Send) -> None
     kind = "http" if scope["type"] == "http" else "websocket.http"
     if kind == "http":
         await rest.drain()
-    body = problem(refusal)
+    media, body = document(refusal, scope["path"])
     fields = {
-        b"content-type": b"application/problem+json",
+        b"content-type": media.encode(),
         b"content-length": str(len(body)).encode(),
         b"connection": b"close",
     }

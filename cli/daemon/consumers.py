@@ -11,6 +11,8 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
+from cli.daemon.access.scopes import MESSAGES
+from cli.daemon.access.tokens import Caller
 from cli.daemon.auth import Application, Scope, Send, refuse
 from cli.daemon.errors import Behind, Conflict, UnknownRequest, UnknownSession
 from cli.daemon.hub import Hub
@@ -61,7 +63,7 @@ async def websockets(scope: Scope, receive: Receive, send: Send) -> None:
 async def sessions(scope: Scope, receive: Receive, send: Send) -> None:
     # Accepted before the query is read: a closing code says why, which a denied handshake cannot.
     await send({"type": "websocket.accept"})
-    socket = Socket(scope["hub"], send)
+    socket = Socket(scope["hub"], scope["caller"], send)
     closing = await socket.begin(scope["query_string"].decode("latin-1")) or await socket.run(receive)
     if closing:
         await socket.close(closing)
@@ -84,8 +86,8 @@ class Socket:
     follower meanwhile leaves in the log what is there. So a publisher waits for nobody.
     """
 
-    def __init__(self, hub: Hub, send: Send) -> None:
-        self.hub, self.send = hub, send
+    def __init__(self, hub: Hub, caller: Caller, send: Send) -> None:
+        self.hub, self.caller, self.send = hub, caller, send
         self.followers: dict[str, asyncio.Task[None]] = {}
         self.requests: set[asyncio.Task[None]] = set()
         # Requests about one session are carried out one after the other.
@@ -157,6 +159,8 @@ class Socket:
     async def take(self, value: object) -> None:
         """Answer a message, or begin to carry out what it asks for. Raises Refusal."""
         request = parse(value)
+        need = MESSAGES.get(request.type, "write")
+        self.hub.keys.permit(self.caller, need, request.type, write=need != "read")
         if isinstance(request, wire.Ping):
             await self.say(wire.Pong(id=request.id))
             return

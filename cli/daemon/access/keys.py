@@ -8,7 +8,9 @@ from pathlib import Path
 from cli.daemon.access.browsers import Browsers
 from cli.daemon.access.connections import Connections
 from cli.daemon.access.limits import Buckets
+from cli.daemon.access.scopes import allows
 from cli.daemon.access.tokens import Caller, Tokens
+from cli.protocol.access import Scope
 from opta.errors import Refusal
 
 # A second, and at once: far above what people and their programs do, far below what fills a disk unseen.
@@ -29,6 +31,11 @@ class TooMany(Refusal):
 class Unauthorized(Refusal):
     status = 401
     code = "unauthorized"
+
+
+class Forbidden(Refusal):
+    status = 403
+    code = "forbidden"
 
 
 class Keys:
@@ -61,10 +68,12 @@ class Keys:
         wait = self.failures.take(peer)
         return TooMany("requests without a valid token", wait) if wait else refusal
 
-    def spend(self, caller: Caller) -> Refusal | None:
-        """Count a write; why it may not be now, or None."""
-        wait = self.writes.take(caller.id)
-        return TooMany(f"writes by {caller.name}", wait) if wait else None
+    def permit(self, caller: Caller, need: Scope, what: str, *, write: bool) -> None:
+        """Raises Forbidden for a scope below what `what` needs, TooMany after too many writes."""
+        if not allows(caller.scope, need):
+            raise Forbidden(f"{what} needs the scope {need!r}; {caller.name} has {caller.scope!r}.")
+        if write and (wait := self.writes.take(caller.id)):
+            raise TooMany(f"writes by {caller.name}", wait)
 
 
 OWN = Caller("own", "the daemon's own token", "admin")
