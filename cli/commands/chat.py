@@ -20,12 +20,11 @@ from cli.commands import sessions, workspace
 from cli.commands.keyboard import ask, silent
 from cli.commands.markdown import LiveMarkdown
 from cli.commands.models import listing
-from cli.commands.turns import FOLDER, Prose, Text, cancelling, failure, open_session
+from cli.commands.turns import FOLDER, Prose, Text, aside, cancelling, failure, open_session
 from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,
     Event,
-    ToolStarted,
     TurnCancelled,
     TurnDone,
     TurnFailed,
@@ -121,8 +120,8 @@ class Chat:
         prose = Prose()
         with LiveMarkdown(self.console) as page:
             for body in itertools.chain([first], bodies):
-                if isinstance(body, ToolStarted):
-                    page.aside(f"· {body.name}")
+                if line := aside(body):
+                    page.aside(safe(line))
                 page.add(safe(prose.feed(body)))
         self.console.print()
         return body

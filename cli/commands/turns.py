@@ -20,6 +20,7 @@ from cli.protocol.events import (
     Event,
     TextDelta,
     TextDone,
+    ToolDone,
     ToolStarted,
     TurnDone,
     TurnFailed,
@@ -28,6 +29,8 @@ from cli.protocol.events import (
 
 # What a reason of `turn.failed` means to a script.
 CODES = {"lmx_unreachable": Exit.LMX_UNREACHABLE, "model_not_found": Exit.NO_MODEL}
+# Characters of a line that tells of a tool call: the event log has all of it.
+ASIDE = 120
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 
 
@@ -54,6 +57,19 @@ class Prose:
         return ""
 
 
+def aside(body: AnyBody) -> str:
+    """What is told of a tool call in one quiet line: that it runs, and that it failed; "" of all else."""
+    match body:
+        case ToolStarted(name=name, arguments=given):
+            words = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items())
+            line = " ".join(["·", name, *words])
+        case ToolDone(name=name, ok=False, result=result):
+            line = f"· {name} failed: {' '.join(result.split())}"
+        case _:
+            return ""
+    return line if len(line) <= ASIDE else f"{line[: ASIDE - 1]}…"
+
+
 class Text:
     """The answer as it comes; on a terminal without the characters that would drive it."""
 
@@ -62,8 +78,8 @@ class Text:
         self.written = ""
 
     def show(self, event: Event) -> None:
-        if isinstance(event.event, ToolStarted):
-            note(f"· {event.event.name} {json.dumps(event.event.arguments, ensure_ascii=False)}")
+        if line := aside(event.event):
+            note(line)
         self.write(self.prose.feed(event.event))
         if isinstance(event.event, TurnDone) and event.event.finish_reason == "length":
             note("The answer stops at the limit of tokens.")
