@@ -22,6 +22,8 @@ COMMANDS = {
     "trust": ("cli.commands.trust", "Let what a project brings take effect."),
     "providers": ("cli.commands.providers", "Add, test and remove other model servers."),
     "daemon": ("cli.commands.daemon", "Start, stop and watch the daemon."),
+    "acp": ("cli.commands.acp", "Be the agent of an editor that speaks the Agent Client Protocol."),
+    "mcp": ("cli.commands.mcp", "Offer the sessions as tools of an MCP server."),
 }
 
 

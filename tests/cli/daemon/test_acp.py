@@ -1,0 +1,249 @@
+"""Editors: the protocol's own client beside the daemon's own API, on one live session."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import acp
+import pytest
+import websockets
+from acp import schema
+from acp.exceptions import RequestError
+from acp.ws.client import create_websocket_stream
+
+from tests.cli.daemon.conftest import V3, body, kind, until
+from tests.processes import ROOT, Role, free_port
+from tests.scripted import Scripted, end, says, scripted, text
+
+
+class Editor(acp.Client):
+    """What an editor is told, in order."""
+
+    def __init__(self) -> None:
+        self.updates: list[Any] = []
+        self.told = asyncio.Condition()
+
+    async def session_update(self, session_id: str, update: Any, **_: Any) -> None:
+        async with self.told:
+            self.updates.append(update)
+            self.told.notify_all()
+
+    async def wait(self, enough: Callable[[], object]) -> None:
+        """Until it was told enough."""
+        async with asyncio.timeout(20), self.told:
+            await self.told.wait_for(lambda: bool(enough()))
+
+    def said(self, what: str = "agent_message_chunk") -> str:
+        return "".join(each.content.text for each in self.updates if each.session_update == what)
+
+
+@pytest.fixture
+async def model(standing: tuple[Role, int]) -> AsyncIterator[Scripted]:
+    async with scripted(standing[1]) as script:
+        yield script
+
+
+@pytest.fixture
+async def v3(standing: tuple[Role, int], connect: Callable[[Role], V3]) -> V3:
+    return connect(standing[0])
+
+
+@pytest.fixture
+async def edit() -> Any:
+    """edit(role) is an editor at a daemon's WebSocket, and its connection."""
+    async with AsyncExitStack() as stack:
+
+        async def connecting(role: Role) -> tuple[Editor, Any]:
+            url = f"{role.url.replace('http', 'ws')}/acp"
+            editor = Editor()
+            transport = await create_websocket_stream(url, headers=role.headers)
+            connection = acp.connect_to_agent(editor, transport)
+            stack.push_async_callback(connection.close)
+            await connection.initialize(protocol_version=acp.PROTOCOL_VERSION)
+            return editor, connection
+
+        yield connecting
+
+
+def blocks(words: str) -> list[Any]:
+    return [acp.text_block(words)]
+
+
+async def test_an_editor_and_a_websocket_client_watch_and_steer_one_session(
+    v3: V3, model: Scripted, edit: Any, tmp_path: Path
+):
+    editor, agent = await edit(v3.role)
+    session = (await agent.new_session(cwd=str(tmp_path))).session_id
+    # The editor asks, the other client sees it and ends it.
+    model.will(text("Hel"), asyncio.Event())
+    asking = asyncio.create_task(agent.prompt(session_id=session, prompt=blocks("say hello")))
+    seen = await until(v3.socket(session), "text.delta")
+    assert body(seen[0])["text"] == "say hello"
+    await editor.wait(lambda: editor.said() == "Hel")
+    await v3.cancel(session)
+    assert (await asking).stop_reason == "cancelled"
+    # The other client asks, the editor sees it, adds to it and ends it.
+    model.will(text("Bon"), asyncio.Event())
+    await v3.submit(session, "say bonjour")
+    await editor.wait(lambda: editor.said() == "HelBon")
+    assert editor.said("user_message_chunk") == "say bonjour"
+    await agent.ext_method("opta/steer", {"sessionId": session, "text": "in Paris"})
+    await until(v3.socket(session), "turn.steered")
+    await editor.wait(lambda: editor.said("user_message_chunk") == "say bonjourin Paris")
+    await agent.cancel(session_id=session)
+    assert kind((await v3.settled(session, turns=2))[-1]) == "turn.cancelled"
+
+
+async def test_a_prompt_is_answered_after_its_last_word(v3: V3, model: Scripted, edit: Any, tmp_path: Path):
+    editor, agent = await edit(v3.role)
+    session = (await agent.new_session(cwd=str(tmp_path))).session_id
+    model.will(*says("Hel", "lo."))
+    answer = await agent.prompt(session_id=session, prompt=blocks("say hello"))
+    assert editor.said() == "Hello."
+    assert editor.said("user_message_chunk") == ""
+    assert (answer.stop_reason, answer.usage.input_tokens, answer.usage.output_tokens) == ("end_turn", 3, 2)
+    assert [m["content"] for m in (await v3.detail(session))["messages"]] == ["say hello", "Hello."]
+
+
+async def test_what_is_attached_to_a_prompt_is_in_its_text(
+    v3: V3, model: Scripted, edit: Any, tmp_path: Path
+):
+    _, agent = await edit(v3.role)
+    session = (await agent.new_session(cwd=str(tmp_path))).session_id
+    model.will(*says("Yes."))
+    link = acp.resource_link_block("a.py", "file:///a.py")
+    file = acp.resource_block(acp.embedded_text_resource("file:///b.py", "b = 1"))
+    await agent.prompt(session_id=session, prompt=[*blocks("Compare "), link, *blocks(" with "), file])
+    assert model.requests[0]["messages"][-1]["content"] == (
+        'Compare [@a.py](file:///a.py) with \n<context uri="file:///b.py">\nb = 1\n</context>\n'
+    )
+    with pytest.raises(RequestError, match="not image"):
+        await agent.prompt(session_id=session, prompt=[acp.image_block("AAAA", "image/png")])
+    with pytest.raises(RequestError, match="no text"):
+        await agent.prompt(session_id=session, prompt=blocks("  "))
+
+
+async def test_a_session_that_is_loaded_is_told_from_its_beginning_and_then_live(
+    v3: V3, model: Scripted, edit: Any, tmp_path: Path
+):
+    session = await v3.create(cwd=str(tmp_path))
+    gate = asyncio.Event()
+    model.will(*says("One."))
+    model.will(text("Tw"), gate, text("o."), end())
+    await v3.submit(session, "first")
+    await v3.settled(session)
+    await v3.submit(session, "second")
+    await until(v3.stream(session), "text.delta", times=2)
+    editor, agent = await edit(v3.role)
+    await agent.load_session(cwd=str(tmp_path), session_id=session)
+    assert (editor.said("user_message_chunk"), editor.said()) == ("firstsecond", "One.Tw")
+    gate.set()
+    await editor.wait(lambda: editor.said() == "One.Two.")
+    await agent.load_session(cwd=str(tmp_path), session_id=session)
+    assert editor.said() == "One.Two.One.Two."
+
+
+async def test_sessions_are_listed_by_folder_and_a_foreign_folder_is_refused(
+    v3: V3, edit: Any, tmp_path: Path
+):
+    (tmp_path / "a").mkdir()
+    session = await v3.create(cwd=str(tmp_path / "a"), title="A")
+    other = await v3.create(cwd=str(tmp_path))
+    _, agent = await edit(v3.role)
+    listed = (await agent.list_sessions(cwd=str(tmp_path / "a"))).sessions
+    assert [(each.session_id, each.title) for each in listed] == [(session, "A")]
+    assert {session, other} <= {each.session_id for each in (await agent.list_sessions()).sessions}
+    with pytest.raises(RequestError, match="works in"):
+        await agent.load_session(cwd=str(tmp_path), session_id=session)
+    with pytest.raises(RequestError, match="no session") as unknown:
+        await agent.load_session(cwd=str(tmp_path), session_id="nowhere")
+    assert unknown.value.code == -32002
+    with pytest.raises(RequestError, match="not a folder"):
+        await agent.new_session(cwd=str(tmp_path / "b"))
+
+
+async def test_a_mode_is_stored_and_told_whoever_sets_it(v3: V3, edit: Any, tmp_path: Path):
+    editor, agent = await edit(v3.role)
+    made = await agent.new_session(cwd=str(tmp_path))
+    assert made.modes.current_mode_id == "chat"
+    assert "plan" in [mode.id for mode in made.modes.available_modes]
+    await agent.set_session_mode(session_id=made.session_id, mode_id="plan")
+    await editor.wait(lambda: [each.current_mode_id for each in editor.updates] == ["plan"])
+    assert (await v3.detail(made.session_id))["mode"] == "plan"
+    await v3.http.patch(f"/v3/sessions/{made.session_id}", json={"mode": "review", "title": "T"})
+    await editor.wait(lambda: editor.updates[-1].session_update == "session_info_update")
+    assert (editor.updates[-2].current_mode_id, editor.updates[-1].title) == ("review", "T")
+    with pytest.raises(RequestError, match="no mode 'fly'"):
+        await agent.set_session_mode(session_id=made.session_id, mode_id="fly")
+
+
+async def test_a_turn_that_fails_is_an_error_to_who_asked_and_a_word_to_who_watches(
+    v3: V3, model: Scripted, edit: Any, tmp_path: Path
+):
+    one, asks = await edit(v3.role)
+    other, watches = await edit(v3.role)
+    session = (await asks.new_session(cwd=str(tmp_path))).session_id
+    await watches.load_session(cwd=str(tmp_path), session_id=session)
+    model.will(b'{"error": {"message": "no such model", "code": "model_not_found"}}', status=404)
+    with pytest.raises(RequestError, match="opta models") as failed:
+        await asks.prompt(session_id=session, prompt=blocks("hello"))
+    assert failed.value.data["code"] == "model_not_found"
+    await other.wait(lambda: "opta models" in other.said())
+    assert (one.said(), other.said("user_message_chunk")) == ("", "hello")
+
+
+async def test_an_editors_mcp_servers_are_said_to_be_unused(
+    v3: V3, model: Scripted, edit: Any, tmp_path: Path
+):
+    editor, agent = await edit(v3.role)
+    server = schema.McpServerStdio(name="github", command="/bin/false", args=[], env=[])
+    session = (await agent.new_session(cwd=str(tmp_path), mcp_servers=[server])).session_id
+    model.will(*says("One."))
+    model.will(*says("Two."))
+    await agent.prompt(session_id=session, prompt=blocks("hello"))
+    await agent.prompt(session_id=session, prompt=blocks("hello"))
+    assert editor.said().count("github") == 1
+
+
+async def test_what_is_no_message_is_answered_and_the_connection_goes_on(v3: V3):
+    url = f"{v3.role.url.replace('http', 'ws')}/acp"
+    async with websockets.connect(url, additional_headers=v3.role.headers) as socket:
+        for sent, code in [("{", -32700), ("[1]", -32600), ('{"id": 1, "method": "no/such"}', -32601)]:
+            await socket.send(sent)
+            assert f'"code":{code}' in await socket.recv()
+        await socket.send(b"\x00")
+        assert '"code":-32700' in await socket.recv()
+        await socket.send('{"id": 2, "method": "session/prompt", "params": {"prompt": "x"}}')
+        assert '"code":-32602' in await socket.recv()
+
+
+async def test_the_command_joins_an_editors_pipes_to_the_daemon(v3: V3, model: Scripted, tmp_path: Path):
+    editor = Editor()
+    env = {**os.environ, "OPTA_HOME": str(v3.role.home), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-m", "cli.main", "acp"]
+    async with acp.spawn_agent_process(editor, *command, env=env, cwd=tmp_path) as (agent, process):
+        await agent.initialize(protocol_version=acp.PROTOCOL_VERSION)
+        session = (await agent.new_session(cwd=str(tmp_path))).session_id
+        model.will(*says("Zeile\u2028eins."))
+        answer = await agent.prompt(session_id=session, prompt=blocks("two\nlines"))
+        assert (answer.stop_reason, editor.said()) == ("end_turn", "Zeile\u2028eins.")
+        # Another client's turn comes down the same pipe.
+        model.will(*says("Live."))
+        await v3.submit(session, "from elsewhere")
+        await editor.wait(lambda: editor.said().endswith("Live."))
+    assert process.returncode == 0
+
+
+async def test_the_command_says_so_when_the_daemon_goes(start_daemon: Callable[..., Role], tmp_path: Path):
+    daemon = start_daemon(lmx_url=f"http://127.0.0.1:{free_port()}")
+    env = {**os.environ, "OPTA_HOME": str(daemon.home), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-m", "cli.main", "acp"]
+    async with acp.spawn_agent_process(Editor(), *command, env=env, cwd=tmp_path) as (agent, process):
+        await agent.initialize(protocol_version=acp.PROTOCOL_VERSION)
+        daemon.stop()
+        assert await process.wait() == 5
+        assert b"The daemon ended the connection." in await process.stderr.read()
