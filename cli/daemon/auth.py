@@ -71,8 +71,8 @@ def admit(scope: Scope, keys: Keys) -> Caller | None:
     method, path = scope.get("method", "WS"), scope["path"]
     need, unsafe = needed(method, path), method not in SAFE
     caller = None if need == "open" else identify(scope, keys)
-    if unsafe and (caller is None or caller.browser) and not own_page(scope):
-        raise Refusal("Only a page of the daemon itself may send this.", status=403, code="foreign_origin")
+    if caller.browser if caller else unsafe:
+        check_page(scope, unsafe=unsafe)
     if caller and need != "open":
         keys.permit(caller, need, f"{method} {path}", write=unsafe)
     if unsafe:
@@ -120,12 +120,18 @@ def check_form(scope: Scope) -> None:
         raise Refusal("The Content-Type must be application/json.", status=415, code="unsupported_media_type")
 
 
-def own_page(scope: Scope) -> bool:
-    """Whether a page of this very host and port sent it; a page of another port is another program's."""
-    origins = headers(scope, b"origin")
+def check_page(scope: Scope, *, unsafe: bool) -> None:
+    """Raises Refusal for a page of another port, which is another program's, and where no page is named.
+
+    A browser names none when the user typed the address himself; that is to look, not to write.
+    """
+    origins, sites = headers(scope, b"origin"), headers(scope, b"sec-fetch-site")
     if origins:
-        return origins == [f"http://{headers(scope, b'host')[0]}"]
-    return headers(scope, b"sec-fetch-site") == ["same-origin"]
+        own = origins == [f"http://{headers(scope, b'host')[0]}"]
+    else:
+        own = sites == ["same-origin"] or (not unsafe and sites in ([], ["none"]))
+    if not own:
+        raise Refusal("Only a page of the daemon itself may send this.", status=403, code="foreign_origin")
 
 
 def peer(scope: Scope) -> str:

@@ -24,7 +24,7 @@ from cli.daemon import settle
 from cli.daemon.auth import Application, Border
 from cli.daemon.hub import Hub
 from cli.protocol import events, state
-from opta import paths
+from opta import body, paths
 from opta.asgi import application
 from opta.version import VERSION
 
@@ -83,6 +83,7 @@ async def serve(listener: socket.socket, make: Callable[[], Hub]) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        ws_max_size=body.LIMIT,
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
     try:

@@ -145,6 +145,11 @@ def test_a_browser_works_and_signs_out(browser: httpx.Client, daemon: Role):
     assert browser.get("/v3/access").json()["name"] == "browser"
     assert browser.post("/v3/sessions", json={}).status_code == 201
     assert browser.get("/v3/access/tokens").status_code == 403
+    del browser.headers["Origin"]
+    sites = {"same-origin": 200, "none": 200, "same-site": 403, "cross-site": 403}
+    for site, status in sites.items():
+        assert browser.get("/v3/sessions", headers={"Sec-Fetch-Site": site}).status_code == status
+    browser.headers["Origin"] = daemon.url
     cookie = cookies(browser)
     assert httpx.get(f"{daemon.url}/v3/access", headers=cookie).status_code == 200
     assert browser.delete("/v3/access/browser").status_code == 204
