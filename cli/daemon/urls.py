@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from cli.daemon.api import access, events, health, models, sessions, turns
+from cli.daemon.api import access, events, health, models, openai, sessions, turns
 from cli.daemon.api.dialect import Renderer, answer_problem
 from opta.api import make_api
 from opta.errors import Refusal
@@ -12,7 +12,10 @@ api = make_api("Opta daemon", answer_problem, openapi_url="openapi.json", docs_u
 for each in (health, access, models, sessions, turns, events):
     api.add_router("", each.router)
 
-urlpatterns = [path("v3/", api.urls)]
+compatible = make_api("Opta daemon, as OpenAI's", answer_problem, openapi_url=None, urls_namespace="v1")
+compatible.add_router("", openai.router)
+
+urlpatterns = [path("v3/", api.urls), path("v1/", compatible.urls)]
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:

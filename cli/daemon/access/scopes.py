@@ -37,6 +37,8 @@ ROUTES: dict[tuple[str, str], Need] = {
     ("POST", "/v3/sessions/{id}/turns"): "write",
     ("POST", "/v3/sessions/{id}/turns/{turn}/steer"): "write",
     ("POST", "/v3/sessions/{id}/cancel"): "write",
+    ("GET", "/v1/models"): "read",
+    ("POST", "/v1/chat/completions"): "write",
     ("WS", "/acp"): "write",
     ("WS", "/v3/ws"): "read",  # and each of its messages by MESSAGES
 }
