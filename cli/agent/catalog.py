@@ -11,6 +11,7 @@ anybody decides or runs anything: permission, events and history know the tool i
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from json import dumps
 from typing import Annotated, Any
 
@@ -45,8 +46,10 @@ class Offer:
         # A tool that only reads says so by `mutates = False`.
         self.mutates = not inner and bool(getattr(tool, "mutates", True))
         self.about = inspect.getdoc(tool) or ""
-        self.model = arguments_of(tool)
-        self.parameters: Schema = untitled(self.model.model_json_schema())
+        if isinstance(tool, partial) and not tool.keywords:
+            self.model, self.parameters = described(tool.func, len(tool.args))
+        else:
+            self.model, self.parameters = described(tool)
 
     def schema(self) -> dict[str, Any]:
         """The tool as the model is told of it, in OpenAI's form."""
@@ -74,14 +77,21 @@ class Offer:
         return f"Its parameters, as JSON Schema: {dumps(self.parameters, ensure_ascii=False)}"
 
 
-def arguments_of(tool: Tool) -> type[BaseModel]:
-    """A pydantic model of the parameters, which checks what the model sends."""
+@lru_cache(maxsize=256)
+def described(tool: Tool, bound: int = 0) -> tuple[type[BaseModel], Schema]:
+    """A pydantic model of the parameters, which checks what the model sends, and its schema.
+
+    The first `bound` are not the model's. Made once for all sessions that bind a tool: it takes a
+    millisecond or two, in which nothing else runs.
+    """
+    parameters = list(inspect.signature(tool, eval_str=True).parameters.items())[bound:]
     fields: dict[str, Any] = {
         name: (each.annotation, ... if each.default is each.empty else each.default)
-        for name, each in inspect.signature(tool, eval_str=True).parameters.items()
+        for name, each in parameters
     }
     name = getattr(tool, "__name__", "tool")
-    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    model = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    return model, untitled(model.model_json_schema())
 
 
 def untitled(schema: Any) -> Any:
