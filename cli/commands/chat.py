@@ -20,7 +20,7 @@ from cli.commands import sessions, workspace
 from cli.commands.keyboard import ask, silent
 from cli.commands.markdown import LiveMarkdown
 from cli.commands.models import listing
-from cli.commands.turns import FOLDER, Prose, Text, aside, cancelling, failure, open_session
+from cli.commands.turns import FOLDER, Text, aside, cancelling, failure, open_session
 from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,
@@ -32,6 +32,7 @@ from cli.protocol.events import (
     TurnStarted,
     TurnStopped,
 )
+from cli.protocol.prose import Prose
 from opta.version import VERSION
 
 # /word, then nothing or a space: a path such as /etc/hosts is no command.

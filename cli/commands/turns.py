@@ -18,43 +18,19 @@ from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,
     Event,
-    TextDelta,
-    TextDone,
     ToolDone,
     ToolStarted,
     TurnDone,
     TurnFailed,
     TurnStopped,
 )
+from cli.protocol.prose import Prose
 
 # What a reason of `turn.failed` means to a script.
 CODES = {"lmx_unreachable": Exit.LMX_UNREACHABLE, "model_not_found": Exit.NO_MODEL}
 # Characters of a line that tells of a tool call: the event log has all of it.
 ASIDE = 120
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
-
-
-class Prose:
-    """A turn's text. Deltas may be gone when a stream is resumed late; `text.done` fills what is missing."""
-
-    def __init__(self) -> None:
-        self.message = ""
-        self.messages = 0
-
-    def feed(self, body: AnyBody) -> str:
-        """What `body` adds to the text shown so far."""
-        if isinstance(body, TextDelta):
-            gap = "\n\n" if self.messages and not self.message else ""
-            self.message += body.text
-            return gap + body.text
-        if isinstance(body, TextDone):
-            # After a crash the stored text is shorter than what was shown: then nothing is missing.
-            missing = "" if self.message.startswith(body.text) else body.text.removeprefix(self.message)
-            gap = "\n\n" if self.messages and not self.message and missing else ""
-            self.message = ""
-            self.messages += 1
-            return gap + missing
-        return ""
 
 
 def aside(body: AnyBody) -> str:
