@@ -20,14 +20,18 @@ from cli.commands import sessions, workspace
 from cli.commands.keyboard import ask, silent
 from cli.commands.markdown import LiveMarkdown
 from cli.commands.models import listing
+from cli.commands.passing import reading
 from cli.commands.turns import FOLDER, Text, aside, cancelling, failure, open_session
 from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,
     Event,
+    ReasoningDelta,
+    ReasoningDone,
     TurnCancelled,
     TurnDone,
     TurnFailed,
+    TurnProgress,
     TurnQueued,
     TurnStarted,
     TurnStopped,
@@ -118,9 +122,18 @@ class Chat:
         """The answer as Markdown, drawn as it comes."""
         bodies = (event.event for event in events)
         first = self.wait(bodies)
-        prose = Prose()
+        prose, thought = Prose(), ""
         with LiveMarkdown(self.console) as page:
             for body in itertools.chain([first], bodies):
+                match body:
+                    case TurnProgress():
+                        page.passing(reading(body))
+                    case ReasoningDelta(text=text):
+                        thought += text
+                        page.passing(safe(thought))
+                    case ReasoningDone(text=text):
+                        page.aside(safe(text))
+                        thought = ""
                 if line := aside(body):
                     page.aside(safe(line))
                 page.add(safe(prose.feed(body)))
@@ -129,10 +142,14 @@ class Chat:
 
     def wait(self, bodies: Iterator[AnyBody]) -> AnyBody:
         """Show that the model is at work, until there is something to see."""
+        model = ""
         with self.console.status("waiting", spinner_style="dim") as status:
             for body in bodies:
                 if isinstance(body, TurnStarted):
-                    status.update(f"[dim]{escape(safe(body.model))}[/dim]")
+                    model = f"[dim]{escape(safe(body.model))}[/dim]"
+                    status.update(model)
+                elif isinstance(body, TurnProgress):
+                    status.update(f"{model} [dim]· {reading(body)}[/dim]")
                 elif not isinstance(body, TurnQueued):
                     break
         return body

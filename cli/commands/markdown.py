@@ -6,11 +6,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.markdown import Heading, Markdown
 from rich.segment import Segment, Segments
+from rich.text import Text
 
 Line = list[Segment]
 BLANK: Line = []
 # A long block of code takes 50 ms to draw: draw for a fifth of the time, and rest for four.
 REST = 4.0
+# Characters of passing text that are drawn at most: more than a screen has.
+PASSING = 8000
 
 
 class LeftHeading(Heading):
@@ -60,6 +63,8 @@ class LiveMarkdown:
 
     def add(self, text: str) -> None:
         """Take more text, and show it unless drawing took too much of the time lately: then with the next."""
+        if not text:
+            return
         self.open += text
         began = monotonic()
         if began >= self.due:
@@ -67,9 +72,19 @@ class LiveMarkdown:
             self.draw()
             self.due = monotonic() + self.rest * (monotonic() - began)
 
+    def passing(self, text: str) -> None:
+        """Dim text below what was said, until something else is; of a long one the end."""
+        self.close()
+        began = monotonic()
+        if began >= self.due:
+            lines = self.console.render_lines(Text(text[-PASSING:], style="dim"), pad=False)
+            self.live.update(joined(lines[-(self.console.height - 2) :]), refresh=True)
+            self.due = monotonic() + self.rest * (monotonic() - began)
+
     def aside(self, text: str) -> None:
         """A line that is not the model's, below what it said so far."""
         self.close()
+        self.live.update("")  # what passed is over
         self.console.print(text, style="dim")
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ import click
 from cli import config
 from cli.clients.daemon import Daemon
 from cli.commands import workspace
+from cli.commands.passing import Passing
 from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,
@@ -51,9 +52,11 @@ class Text:
 
     def __init__(self) -> None:
         self.prose = Prose()
+        self.passing = Passing()
         self.written = ""
 
     def show(self, event: Event) -> None:
+        self.passing.show(event.event)
         if line := aside(event.event):
             note(line)
         self.write(self.prose.feed(event.event))

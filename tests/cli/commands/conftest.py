@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import processes
@@ -67,8 +68,13 @@ class Shell:
         return self.home / "opta" / "daemon"
 
     def close(self) -> None:
+        """End the daemon; its process is there a moment longer than its lock."""
+        state = self.daemon_files / "state.json"
+        pids = [json.loads(state.read_text())["pid"]] if state.exists() else []
         stopped = self("daemon", "stop")
         assert stopped.returncode == 0, stopped.stderr
+        _, left = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], 15)
+        assert not left
 
 
 @pytest.fixture(scope="session")
