@@ -1,0 +1,63 @@
+"""What passes before an answer, on a terminal and not on one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.cli.commands.conftest import Shell
+from tests.cli.commands.terminal import Terminal
+from tests.scripted import Scripted, chunk, says, scripted
+
+
+def thought(text: str) -> bytes:
+    delta = {"reasoning_content": text}
+    return chunk(choices=[{"index": 0, "delta": delta, "finish_reason": None}])
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[Scripted]:
+    async with scripted() as script:
+        yield script
+
+
+@pytest.fixture
+def opta(make_shell: Callable[[str], Shell], model: Scripted) -> Shell:
+    return make_shell(model.url)
+
+
+@contextmanager
+def terminal(opta: Shell, *words: str) -> Iterator[Terminal]:
+    opened = Terminal(opta.command(*words), env=opta.env, cwd=opta.folder)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+async def expect(screen: Terminal, text: str) -> str:
+    return await asyncio.to_thread(screen.expect, text)
+
+
+async def test_a_person_sees_how_far_it_is_read_and_what_is_thought(opta: Shell, model: Scripted):
+    for words, start in ((["chat"], "hello\r"), (["do", "hello"], "")):
+        read, thinking = asyncio.Event(), asyncio.Event()
+        model.will(
+            b": reading 512/2000\n\n", read, thought("Let me "), thought("greet."), thinking, *says("Hi.")
+        )
+        with terminal(opta, *words) as screen:
+            if start:
+                await expect(screen, "/help")
+                screen.type(start)
+            await expect(screen, "reading 512/2000 tokens")
+            read.set()
+            await expect(screen, "Let me greet.")
+            thinking.set()
+            await expect(screen, "Hi.")
+
+
+async def test_a_pipe_gets_the_answer_alone(opta: Shell, model: Scripted):
+    model.will(b": reading 512/2000\n\n", thought("Let me greet."), *says("Hi."))
+    done = await asyncio.to_thread(opta, "do", "hello")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Hi.\n", "")
