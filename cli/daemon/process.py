@@ -80,6 +80,7 @@ async def serve(listener: socket.socket, make: Callable[[], Hub]) -> None:
         Border(cast(Application, application), hub),
         lifespan="off",
         ws="websockets-sansio",
+        ws_per_message_deflate=False,  # nothing is gained on this machine by compressing
         log_config=None,
         access_log=False,
         server_header=False,
