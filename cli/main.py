@@ -16,7 +16,7 @@ COMMANDS = {
     "chat": ("cli.commands.chat", "Talk with a model in the terminal."),
     "do": ("cli.commands.do", "Ask once; the answer streams to standard output."),
     "models": ("cli.commands.models", "List the models that LMX serves."),
-    "sessions": ("cli.commands.sessions", "List conversations, and show one."),
+    "sessions": ("cli.commands.sessions", "List, search and keep order among conversations."),
     "status": ("cli.commands.status", "Say what runs, where, and what to do about the rest."),
     "serve": ("cli.commands.serve", "Run LMX, the inference server, in the foreground."),
     "trust": ("cli.commands.trust", "Let what a project brings take effect."),

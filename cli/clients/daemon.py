@@ -105,7 +105,7 @@ class Daemon:
     def resolve(self, beginning: str) -> str:
         """The id of the one session that begins so; else `beginning`, for the daemon to judge."""
         if not BEGINNING.fullmatch(beginning):
-            return beginning
+            raise Failure(f"{beginning!r} is no session's id.", Exit.ERROR, "`opta sessions` lists them.")
         ids = [session.id for session in self.sessions(PAGE, id=beginning, archived="any")]
         if len(ids) > 1 and beginning not in ids:
             message = f"Several sessions begin with {beginning!r}."
