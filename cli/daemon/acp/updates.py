@@ -21,8 +21,9 @@ Ending = events.TurnDone | events.TurnFailed | events.TurnCancelled | events.Tur
 # The icon that an editor shows beside a tool's name.
 KINDS: dict[str, schema.ToolKind] = {
     "read_file": "read",
-    "list_files": "search",
-    "search_files": "search",
+    "list_dir": "read",
+    "glob": "search",
+    "grep": "search",
 }
 
 
@@ -37,6 +38,8 @@ class Story:
         self.waiting: dict[str, str] = {}
         # The message being written, and the thought before it.
         self.said = self.thought = ""
+        # What the editor calls each tool call, by the model's name for it.
+        self.calls: dict[str, str] = {}
 
     def updates(self, event: events.Event, *, mine: bool) -> Iterator[helpers.SessionUpdate]:
         """`mine` is a turn of this editor's own: it shows the message already, and is told the end."""
@@ -50,10 +53,12 @@ class Story:
                     yield helpers.update_user_message_text(text)
             case events.TurnSteered(text=text):
                 yield helpers.update_user_message_text(text)
+            case events.ContextWarning(message=message):
+                yield helpers.update_agent_thought_text(f"{message}\n\n")
             case events.ToolStarted() as call:
-                yield self.started(event.turn, call)
+                yield self.started(event.seq, call)
             case events.ToolDone() as call:
-                yield done(event.turn, call)
+                yield self.done(call)
             case (
                 events.TurnDone() | events.TurnCancelled() | events.TurnFailed() | events.TurnStopped() as end
             ):
@@ -86,10 +91,10 @@ class Story:
                     yield helpers.update_agent_thought_text(missing)
                 self.thought = ""
 
-    def started(self, turn: str, call: events.ToolStarted) -> schema.ToolCallStart:
+    def started(self, seq: int, call: events.ToolStarted) -> schema.ToolCallStart:
         path = call.arguments.get("path")
         return helpers.start_tool_call(
-            called(turn, call.call),
+            self.name(call.call, seq),
             f"{call.name} {path}" if isinstance(path, str) else call.name,
             kind=KINDS.get(call.name, "other"),
             status="in_progress",
@@ -99,13 +104,17 @@ class Story:
             raw_input=call.arguments,
         )
 
+    def done(self, call: events.ToolDone) -> schema.ToolCallProgress:
+        return helpers.update_tool_call(
+            self.calls.get(call.call, call.call),
+            status="completed" if call.ok else "failed",
+            content=[helpers.tool_content(helpers.text_block(call.result))],
+        )
 
-def done(turn: str, call: events.ToolDone) -> schema.ToolCallProgress:
-    return helpers.update_tool_call(
-        called(turn, call.call),
-        status="completed" if call.ok else "failed",
-        content=[helpers.tool_content(helpers.text_block(call.result))],
-    )
+    def name(self, call: str, seq: int) -> str:
+        """The editor's name for a call: a model may give one name to several calls of a session."""
+        self.calls[call] = f"call-{seq}"
+        return self.calls[call]
 
 
 def reason(end: Ending, *, mine: bool) -> str:
@@ -121,11 +130,6 @@ def reason(end: Ending, *, mine: bool) -> str:
 def rest(whole: str, pieces: str) -> str:
     """What `whole` has beyond `pieces`; after a crash it may have less, and then nothing is missing."""
     return "" if pieces.startswith(whole) else whole.removeprefix(pieces)
-
-
-def called(turn: str, call: str) -> str:
-    """A model's name for a call is its own only within the turn."""
-    return f"{turn}/{call}"
 
 
 def written(blocks: Sequence[Block]) -> str:

@@ -17,7 +17,7 @@ from acp.ws.client import create_websocket_stream
 
 from tests.cli.daemon.conftest import V3, body, kind, until
 from tests.processes import ROOT, Role, free_port
-from tests.scripted import Scripted, end, says, scripted, text
+from tests.scripted import Scripted, call, end, says, scripted, text
 
 
 class Editor(acp.Client):
@@ -107,6 +107,26 @@ async def test_a_prompt_is_answered_after_its_last_word(v3: V3, model: Scripted,
     assert editor.said("user_message_chunk") == ""
     assert (answer.stop_reason, answer.usage.input_tokens, answer.usage.output_tokens) == ("end_turn", 3, 2)
     assert [m["content"] for m in (await v3.detail(session))["messages"]] == ["say hello", "Hello."]
+
+
+async def test_a_tool_call_is_told_as_it_runs_and_when_it_is_done(
+    v3: V3, model: Scripted, edit: Any, tmp_path: Path
+):
+    (tmp_path / "note.txt").write_text("42 is the answer")
+    editor, agent = await edit(v3.role)
+    session = (await agent.new_session(cwd=str(tmp_path))).session_id
+    model.will(call("read_file", '{"path": "note.txt"}'), end("tool_calls"))
+    model.will(call("read_file", '{"path": "none.txt"}'), end("tool_calls"))
+    model.will(*says("42."))
+    await agent.prompt(session_id=session, prompt=blocks("read the note"))
+    started, done, again, failed = (each for each in editor.updates if "tool_call" in each.session_update)
+    assert (started.title, started.kind, started.status) == ("read_file note.txt", "read", "in_progress")
+    assert started.locations[0].path == str(tmp_path / "note.txt")
+    assert (done.tool_call_id, done.status) == (started.tool_call_id, "completed")
+    assert "42 is the answer" in done.content[0].content.text
+    assert again.tool_call_id == failed.tool_call_id != started.tool_call_id
+    assert (again.title, failed.status) == ("read_file none.txt", "failed")
+    assert editor.said() == "42."
 
 
 async def test_what_is_attached_to_a_prompt_is_in_its_text(

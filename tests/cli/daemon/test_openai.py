@@ -11,7 +11,7 @@ from openai import AsyncOpenAI
 
 from tests.cli.daemon.conftest import V3, kind, until
 from tests.processes import Role
-from tests.scripted import Scripted, end, says, scripted, text
+from tests.scripted import Scripted, call, end, says, scripted, text
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,26 @@ async def test_a_turn_is_run_whole(v3: V3, model: Scripted, client: AsyncOpenAI,
     detail = await v3.detail(made.metadata["session"])
     assert (detail["title"], detail["cwd"], detail["system"]) == ("say hello", str(tmp_path), "Be brief.")
     assert [message["content"] for message in detail["messages"]] == ["say hello", "Hello."]
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_daemon_runs_the_tools_and_the_client_reads_the_answer(
+    model: Scripted, client: AsyncOpenAI, tmp_path: Path, stream: bool
+):
+    (tmp_path / "note.txt").write_text("42 is the answer")
+    model.will(text("I look."), call("read_file", '{"path": "note.txt"}'), end("tool_calls"))
+    model.will(*says("42."))
+    asked = {"model": "auto", "messages": [user("read the note")], "metadata": {"cwd": str(tmp_path)}}
+    if stream:
+        chunks = [chunk async for chunk in await client.chat.completions.create(**asked, stream=True)]
+        said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    else:
+        made = await client.chat.completions.create(**asked)
+        said = made.choices[0].message.content
+        assert made.usage.total_tokens == 10  # of both requests
+    assert said == "I look.\n\n42."
+    assert "42 is the answer" in model.requests[1]["messages"][-1]["content"]
 
 
 @pytest.mark.usefixtures("allowed")
