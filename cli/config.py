@@ -84,9 +84,19 @@ def load(cwd: Path | None = None, **flags: Any) -> Config:
     sources = {key: source for source, values in layers for key in values}
     merged = {key: value for _, values in layers for key, value in values.items()}
     try:
-        return Config.model_validate(merged)
+        config = Config.model_validate(merged)
     except ValidationError as error:
         raise ConfigError("\n".join(problem(item, sources) for item in error.errors())) from error
+    source = sources.get("model", "")
+    if source in (str(file) for file in files(cwd)[1:]) and leads_away(config):
+        message = f"{source}: model: a project may not send prompts to {config.model}. Choose it by --model."
+        raise ConfigError(message)
+    return config
+
+
+def leads_away(config: Config) -> bool:
+    """Whether the model's name leads to something else than the LMX hosts."""
+    return config.model in config.aliases or config.model.partition("/")[0] in config.providers
 
 
 class Current:
@@ -126,7 +136,10 @@ def add_provider(name: str, provider: Provider) -> None:
 def remove_provider(name: str) -> None:
     """Take a provider's table out of the user's file."""
     text = user_file().read_text()
-    table = re.compile(rf"^\[providers\.{re.escape(name)}\][^\n]*\n(?:(?!\[)[^\n]*(?:\n|\Z))*", re.MULTILINE)
+    # Its lines end with the first that is blank or a comment: that is about what follows.
+    table = re.compile(
+        rf"^\[providers\.{re.escape(name)}\][^\n]*\n(?:[^\[#\s][^\n]*(?:\n|\Z))*\n?", re.MULTILINE
+    )
     rewrite(text, table.sub("", text), name, None)
 
 
@@ -143,9 +156,12 @@ def rewrite(before: str, after: str, name: str, provider: Provider | None) -> No
     if {**wanted, "providers": providers} != {"providers": {}, **found}:
         raise ConfigError(f"{user_file()}: providers.{name} is written in a way of its own. Edit it by hand.")
     paths.private(user_file().parent)
-    draft = user_file().with_suffix(".new")
+    file = user_file().resolve()  # it may be a link into a folder that the user keeps versions of
+    draft = file.with_suffix(".new")
     draft.write_text(after)
-    draft.replace(user_file())
+    if file.exists():
+        draft.chmod(file.stat().st_mode)
+    draft.replace(file)
 
 
 def user_file() -> Path:

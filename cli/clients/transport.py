@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 
 import httpx
@@ -64,6 +65,8 @@ def toward(request: httpx.Request, address: str, host: str) -> httpx.Request:
 
 async def addresses(host: str, port: int, wait: float | None) -> list[str]:
     """Those of a host, in the order to try them. Raises httpx's errors of connecting."""
+    with suppress(ValueError):
+        return [str(ip_address(host))]  # a number already: no thread has to look it up
     try:
         async with asyncio.timeout(wait):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
