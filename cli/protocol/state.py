@@ -61,10 +61,11 @@ def mend() -> list[str]:
     """Take from other users what they may do with the daemon's files; a sentence for each that was open."""
     if os.name != "posix":  # elsewhere the home folder's own list of rights keeps others out
         return []
-    return [said for path in (folder(), *folder().iterdir()) if (said := close(path))]
+    return [said for path in (folder(), *folder().iterdir()) if (said := restrict(path))]
 
 
-def close(path: Path) -> str:
+def restrict(path: Path) -> str:
+    """Make `path` its owner's alone; what was wrong with it, or nothing."""
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode) or not mode & 0o077:

@@ -1,5 +1,6 @@
 """Tokens of other programs, browsers, limits: what each may do, how it ends, and what is kept of it."""
 
+import asyncio
 import json
 import stat
 from collections.abc import Callable, Iterator
@@ -11,17 +12,19 @@ from typing import Any
 import httpx
 import pytest
 import websockets
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.daemon.access.browsers import BadCode, Browsers
+from cli.daemon.access.connections import Connection, Connections
 from cli.daemon.access.keys import FAILURES, WRITES, Keys
 from cli.daemon.access.limits import Buckets
-from cli.daemon.access.tokens import Tokens, UnknownToken
-from cli.daemon.auth import Border
+from cli.daemon.access.tokens import Caller, Tokens, UnknownToken
+from cli.daemon.auth import Border, admit
 from cli.daemon.errors import StorageFailed
 from cli.protocol import state
 from cli.protocol.access import TokenCreate
+from opta.errors import Refusal
 from tests import processes
 from tests.processes import Role, free_port
 
@@ -196,6 +199,28 @@ def test_a_token_ends_at_its_time(tmp_path: Path):
     assert (tokens.caller(made.token), tokens.listed().tokens) == (None, [])
 
 
+async def test_what_is_open_ends_at_the_time_of_its_token():
+    caller = Caller("a", "a", "read", datetime.now(UTC) + timedelta(milliseconds=20))
+    connections, sent, came = Connections(), [], []
+
+    async def nothing() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    async def follow(receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        came.append(await receive())
+
+    async with asyncio.timeout(10):
+        await connections.run(caller, Connection("websocket", nothing, keep), follow)
+    assert [message["type"] for message in came] == ["websocket.disconnect"]
+    assert (sent[-1]["type"], sent[-1]["code"]) == ("websocket.close", 4401)
+    assert connections.open == {}
+
+
 def test_a_code_and_a_cookie_end_at_their_times():
     clock = Clock()
     browsers = Browsers(clock)
@@ -218,6 +243,7 @@ def test_a_token_that_cannot_be_stored_is_not_made(tmp_path: Path):
         tokens.revoke("a")
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 5), max_size=80), st.integers(1, 10), st.floats(0.5, 20))
 def test_no_span_of_time_has_more_than_its_burst_and_rate(waits: list[float], burst: int, rate: float):
     now, passed = 0.0, []
@@ -231,6 +257,28 @@ def test_no_span_of_time_has_more_than_its_burst_and_rate(waits: list[float], bu
     for i, start in enumerate(passed):
         for n, end in enumerate(passed[i:], 1):
             assert n <= burst + (end - start) * rate + 1e-6
+
+
+NAMES = st.sampled_from(
+    ("host", "origin", "authorization", "cookie", "sec-fetch-site", "content-type", "content-length")
+)
+VALUES = st.binary(max_size=40) | st.sampled_from(
+    (b"127.0.0.1:9999", b"[::1", b"http://[", b"Bearer ", b"Bearer own", b"opta-9999=", b"//", b"null")
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(NAMES.map(str.encode), VALUES), max_size=8),
+    st.sampled_from(("GET", "POST", "DELETE", "HEAD", "TRACE", "WS")),
+    st.text(max_size=30),
+    st.binary(max_size=30),
+)
+def test_whatever_a_stranger_sends_is_refused_by_a_rule(headers: Any, method: str, path: str, query: bytes):
+    scope = {"type": "http", "path": f"/v3/{path}", "query_string": query, "headers": headers}
+    scope |= {"method": method, "server": ("127.0.0.1", 9999), "client": None}
+    with pytest.raises(Refusal):
+        admit(scope, Keys("a token that nobody guesses", Path("/nowhere/tokens.json")))
 
 
 async def answer_all(scope: Any, receive: Any, send: Any) -> None:
