@@ -200,7 +200,7 @@ class Turns:
         messages = await self.database(conversation, turn)
         started = TurnStarted(model=turn.model)
         await session_log.append(turn.id, started, lambda _: turn.move("running", "queued"))
-        tools = self.tools(Path(turn.session.cwd))
+        tools = permitted(self.tools(Path(turn.session.cwd)), turn.session.tools)
         bodies = run(
             messages,
             chat=self.chat(turn.model),
@@ -250,6 +250,11 @@ class Turns:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
+
+
+def permitted(tools: Tools, names: Sequence[str] | None) -> Tools:
+    """Those of the tools that a session may use: all of them where it names none."""
+    return tools if names is None else {name: tool for name, tool in tools.items() if name in names}
 
 
 async def reading(call: ToolCall, tools: Tools) -> bool:

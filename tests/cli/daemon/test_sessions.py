@@ -101,6 +101,13 @@ async def test_a_session_keeps_what_was_chosen_for_it(v3: V3, tmp_path: Path):
     assert (detail["archived"], detail["origin"], detail["turns"]) == (False, None, 0)
 
 
+async def test_a_model_is_offered_the_sessions_tools_alone(v3: V3, model: Scripted):
+    for tools in (["read_file", "nonexistent"], []):
+        await talk(v3, model, await v3.create(tools=tools, cwd="/"), {"a": "one"})
+    offered = [request.get("tools", []) for request in model.requests]
+    assert [[tool["function"]["name"] for tool in tools] for tools in offered] == [["read_file"], []]
+
+
 async def test_a_retried_create_makes_no_second_session(v3: V3):
     first = await v3.http.post("/v3/sessions", json={"id": "s", "title": "one", "cwd": "/"})
     again = await v3.http.post("/v3/sessions", json={"id": "s", "title": "two"})
