@@ -12,6 +12,7 @@ import anyio.to_thread
 import click
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
@@ -129,18 +130,31 @@ class Call:
 
 
 def make_server(daemon: Daemon) -> MCPServer[Any]:
-    server: MCPServer[Any] = MCPServer("opta", "Opta Local", instructions=INSTRUCTIONS, version=VERSION)
     tools = Sessions(daemon)
     reads, acts = ToolAnnotations(read_only_hint=True), ToolAnnotations(read_only_hint=False)
-    for tool, kind in (
+    table = (
         (tools.list_sessions, reads),
         (tools.read_session, reads),
         (tools.start_session, acts),
         (tools.send_message, acts),
         (tools.cancel_turn, acts),
-    ):
-        server.add_tool(tool, annotations=kind)
-    return server
+    )
+    return MCPServer(
+        "opta",
+        "Opta Local",
+        instructions=INSTRUCTIONS,
+        version=VERSION,
+        tools=[strict(Tool.from_function(run, annotations=kind)) for run, kind in table],
+        log_level="WARNING",
+    )
+
+
+def strict(tool: Tool) -> Tool:
+    """The library drops an argument that it does not know; here it is refused by its name."""
+    known = tool.fn_metadata.arg_model
+    tool.fn_metadata.arg_model = type(known.__name__, (known,), {}, extra="forbid")
+    tool.parameters = tool.fn_metadata.arg_model.model_json_schema(by_alias=True)
+    return tool
 
 
 @contextmanager

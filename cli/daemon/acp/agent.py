@@ -239,9 +239,8 @@ class Watch:
             ending.set_result(event.event)
 
     async def update(self, update: helpers.SessionUpdate) -> None:
-        notification = schema.SessionNotification(session_id=self.id, update=update)
-        params = notification.model_dump(mode="json", by_alias=True, exclude_none=True)
-        await self.notify(CLIENT_METHODS["session_update"], params)
+        told = update.model_dump(mode="json", by_alias=True, exclude_none=True)
+        await self.notify(CLIENT_METHODS["session_update"], {"sessionId": self.id, "update": told})
 
 
 def modes(current: str) -> schema.SessionModeState:

@@ -76,6 +76,8 @@ async def test_a_turn_is_cancelled_by_request_and_with_the_call_and_a_failure_is
         assert failed.is_error and "`opta models`" in failed.content[0].text
         unknown = await client.call_tool("read_session", {"session": "nowhere"})
         assert unknown.is_error and "no session 'nowhere'" in unknown.content[0].text
+        foreign = await client.call_tool("list_sessions", {"limit": 5, "colour": "blue"})
+        assert foreign.is_error and "colour" in foreign.content[0].text
         # Who no longer waits for the turn cancels it.
         model.will(text("Hel"), asyncio.Event(), end())
         seen = (await v3.detail(session))["seq"]
