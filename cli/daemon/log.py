@@ -79,7 +79,8 @@ class Log:
         """Show and store all that was written so far. Raises what `append` raises."""
         await self.load()
         async with self.lock:
-            await self._commit()
+            if self.deltas or self.stored < len(self.tail):
+                await self._commit()
 
     async def follow(self, after: int) -> AsyncIterator[Event]:
         """Every event above `after`, and then each as it comes, until the log is closed.

@@ -223,9 +223,8 @@ class Turns:
         """Store how the turn ended, after what it had open; tries until the disk takes it."""
         while True:
             try:
-                await session_log.flush()
-                for body in await self.database(settle.unfinished, running.turn):
-                    await session_log.append(running.turn.id, body)
+                if not isinstance(ending, TurnDone):  # which leaves nothing open
+                    await self._close(running.turn, session_log)
                 await self._finish(running.turn, ending, "queued", "running")
                 session_log.stick(None)
                 return
@@ -235,6 +234,12 @@ class Turns:
                 session_log.stick(refusal)
                 log.error("turn %s cannot end: %s", running.turn.id, refusal.message)
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _close(self, turn: Turn, session_log: Log) -> None:
+        """Store as a whole what the turn was saying, and a result for each call that was running."""
+        await session_log.flush()
+        for body in await self.database(settle.unfinished, turn):
+            await session_log.append(turn.id, body)
 
     async def _finish(self, turn: Turn, ending: Ending, *states: TurnState) -> bool:
         """End a turn that is in one of these states; False when it was in none of them any more."""

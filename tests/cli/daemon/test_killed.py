@@ -9,10 +9,10 @@ import asyncio
 import itertools
 import json
 import shutil
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from cli.daemon import models, settle
 from cli.protocol.events import DELTAS, ENDINGS, ToolDone, ToolStarted
 from cli.protocol.messages import Message
 from tests.cli.daemon.conftest import V3, body, kind, until
+from tests.cli.histories import lawful
 from tests.processes import Role, free_port
 from tests.scripted import Scripted, Step, call, end, says, scripted, text
 
@@ -74,23 +75,6 @@ def marks(home: Path) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-def lawful(messages: Sequence[Message]) -> None:
-    """What every chat API asks of a history."""
-    ids = [call.id for message in messages for call in message.calls]
-    assert len(ids) == len(set(ids))
-    waiting: list[str] = []
-    for before, message in pairwise([Message(role="system", content=""), *messages]):
-        if message.role == "tool":
-            assert message.call in waiting
-            waiting.remove(message.call)
-        else:
-            assert not waiting
-            assert message.role != "user" or before.role != "user"
-            assert message.role != "assistant" or before.role in ("user", "tool")
-        waiting += [call.id for call in message.calls]
-    assert not waiting
-
-
 def settled_rightly(events: Sequence[models.Event]) -> None:
     """Each turn has one end, each call one result, and a lawful history comes of it."""
     parsed = [row.parse() for row in events]
@@ -125,6 +109,15 @@ def database(file: Path) -> Iterator[None]:
     finally:
         connections["default"].close()
         connections["default"] = before
+
+
+@contextmanager
+def reader(file: Path) -> Iterator[None]:
+    """Meanwhile SQLite keeps all of its log, for somebody reads what was there before it."""
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM daemon_session").fetchone()
+        yield
 
 
 def cuts(log: bytes) -> list[int]:
@@ -191,12 +184,14 @@ async def test_whenever_it_is_killed_what_is_left_is_whole(
     workshop: Callable[..., Role], connect: Callable[[Role], V3], model: Scripted, tmp_path: Path
 ):
     role = workshop(lmx_url=model.url)
-    live = await life(connect(role), model, tmp_path)
-    role.kill()
+    whole = tmp_path / "daemon" / "daemon.sqlite3"
+    with reader(whole):
+        live = await life(connect(role), model, tmp_path)
+        role.kill()
+        log = whole.with_name("daemon.sqlite3-wal").read_bytes()
+        shutil.copy(whole, tmp_path / "first")
     done = marks(tmp_path)
     assert len(done) == len(set(done)) == 4 * ROUNDS + 1
-    whole = tmp_path / "daemon" / "daemon.sqlite3"
-    log = whole.with_name("daemon.sqlite3-wal").read_bytes()
     places = cuts(log)
     assert len(places) > 200
 
@@ -205,7 +200,7 @@ async def test_whenever_it_is_killed_what_is_left_is_whole(
         for place in [0, *places]:
             folder = tmp_path / "killed"
             folder.mkdir()
-            shutil.copy(whole, folder)
+            shutil.copy(tmp_path / "first", folder / "daemon.sqlite3")
             # In the middle of writing the next one, too: SQLite sees that it is torn.
             (folder / "daemon.sqlite3-wal").write_bytes(log[: place + 1000])
             found.append(check(folder, live, done))
