@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 
+from cli.clients.daemon import Address, Daemon
+from cli.commands.mcp import make_server
 from tests.cli.daemon.conftest import V3, kind, until
 from tests.processes import ROOT, Role
 from tests.scripted import Scripted, end, says, scripted, text
@@ -59,9 +61,9 @@ async def test_a_program_starts_a_session_runs_a_turn_and_reads_it(v3: V3, model
 
 
 async def test_a_turn_is_cancelled_by_request_and_with_the_call_and_a_failure_is_told(
-    v3: V3, model: Scripted, tmp_path: Path
+    v3: V3, model: Scripted
 ):
-    async with serving(v3.role, tmp_path) as client:
+    async with Client(make_server(Daemon(lambda: Address(v3.role.url, v3.role.token)))) as client:
         session = await v3.create()
         model.will(text("Hel"), asyncio.Event())
         sending = asyncio.create_task(
