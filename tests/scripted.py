@@ -5,6 +5,7 @@ The main paths are tested on a real LMX; this is for what a real one cannot be m
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -37,6 +38,13 @@ def end(reason: str = "stop", prompt_tokens: int = 3) -> bytes:
 def says(*pieces: str) -> list[Step]:
     """A whole answer of these pieces."""
     return [*(text(piece) for piece in pieces), end()]
+
+
+def asked_for(request: dict[str, Any]) -> str:
+    """The word that a daemon asks for which doubts our counts, to see whether all is read: it is."""
+    said = [str(message["content"]) for message in request.get("messages", ())]
+    found = re.search(r"code word is (\w+)", said[0]) if said and "code word" in said[-1] else None
+    return found[1] if found else ""
 
 
 @dataclass
@@ -115,11 +123,13 @@ class Scripted:
         if path.partition("?")[0].endswith("/models"):
             data = [{"id": model} for model in self.models]
             return Answer([json.dumps({"data": data}).encode()], kind="application/json")
-        if path.endswith("/models/auto"):
-            return self.window.card() if self.window else NOTHING
+        if not body:
+            return self.window.card() if self.window and path.endswith("/models/auto") else NOTHING
         request = json.loads(body)
         if path.endswith("/tokenize"):
             return self.window.tokenize(request) if self.window else NOTHING
+        if not self.improvise and (word := asked_for(request)):
+            return Answer(says(word))
         self.requests.append(request)
         self.asked.set()
         if self.improvise and not self.answers:

@@ -10,7 +10,7 @@ from itertools import takewhile
 from json import dumps
 from typing import Any
 
-from cli.protocol.events import ContextCompacted
+from cli.protocol.events import ContextCompacted, Event
 from cli.protocol.messages import Message
 
 # Requests that room is kept for, each with its answer and its results, until the next compaction: eight,
@@ -67,6 +67,12 @@ def split(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
 def groups(said: Sequence[Message]) -> list[int]:
     """Where a message begins that does not answer a call: the only places to cut a conversation at."""
     return [place for place, message in enumerate(said) if message.role != "tool"]
+
+
+def last(facts: Sequence[Event]) -> ContextCompacted | None:
+    """How the conversation was last compacted."""
+    bodies = (fact.event for fact in reversed(facts))
+    return next((body for body in bodies if isinstance(body, ContextCompacted)), None)
 
 
 def view(messages: Sequence[Message], compacted: ContextCompacted | None) -> list[Message]:

@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 from json import dumps
 
-from cli.protocol.events import Event, SteerTaken, TextDone, ToolDone, ToolStarted, TurnQueued, TurnSteered
+from cli.protocol.events import (
+    Event,
+    SteerTaken,
+    TextDone,
+    ToolDone,
+    ToolStarted,
+    TurnQueued,
+    TurnStarted,
+    TurnSteered,
+)
 from cli.protocol.messages import Message, ToolCall
 
 # The result of a call that has none: every call gets exactly one.
@@ -25,6 +34,8 @@ class Said:
         match fact.event:
             case TurnQueued(text=text):
                 self.messages.append(Message(role="user", content=text))
+            case TurnStarted(reminder=text) if text:
+                say(self.messages, text)
             case TurnSteered(id=id, text=text):
                 self.waiting[id] = text
             case SteerTaken(id=id):

@@ -4,11 +4,11 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from typing import cast
 
 from django.http import HttpRequest
 
+from cli.agent.model import Models
 from cli.clients.providers import Providers
 from cli.config import Config, Current
 from cli.daemon.access.keys import Keys
@@ -27,6 +27,7 @@ STOP_SECONDS = 2.5
 class Hub:
     keys: Keys
     providers: Providers
+    models: Models
     database: Database
     logs: Logs
     turns: Turns
@@ -37,8 +38,9 @@ class Hub:
         providers, database = Providers(Current(config)), Database()
         logs = Logs(database)
         keys = Keys(token, state.tokens_file())
-        turns = Turns(logs, database, lambda model: partial(providers.chat, model))
-        return cls(keys, providers, database, logs, turns)
+        models = Models(providers)
+        turns = Turns(logs, database, lambda model, compacted: models.of(model, compacted).chat)
+        return cls(keys, providers, models, database, logs, turns)
 
     async def stop(self) -> None:
         """End what runs, then every stream: their last event is how the turn ended."""

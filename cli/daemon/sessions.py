@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 
-from cli.agent import history, prompt
+from cli.agent import history, instructions, prompt
 from cli.daemon.errors import Conflict, UnknownSession
 from cli.daemon.models import Session, Turn, fact_rows, facts, new_id, store
 from cli.protocol.events import SessionUpdated
@@ -24,6 +24,7 @@ from cli.protocol.sessions import (
     SessionPage,
     SessionView,
 )
+from cli.trust import trusted
 from opta.errors import Refusal
 
 # What a list reads of a session's row: all but its long texts.
@@ -49,9 +50,10 @@ def create(request: SessionCreate, today: date) -> tuple[SessionView, bool]:
     session = Session(id=id, cwd=cwd, project=project(cwd), system=system)
     session.model, session.mode, session.tools = request.model, request.mode, request.tools
     session.tags = unique(request.tags)
-    if request.instructions:
-        session.instructions = request.instructions
-        session.system = f"{system}\n\n{request.instructions}"
+    given = (instructions.read(Path(cwd), trusted), request.instructions)
+    session.instructions = "\n\n".join(filter(None, given))
+    if session.instructions:
+        session.system = f"{system}\n\n{session.instructions}"
     session.save(force_insert=True)
     session.rename(request.title)
     return shown(id), True

@@ -9,12 +9,13 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from cli.agent import history
+from cli.agent import context, history, prompt
 from cli.agent.execute import Tools
 from cli.agent.loop import Chat, run
 from cli.agent.steering import Steering
@@ -25,6 +26,7 @@ from cli.daemon.log import Log, Logs
 from cli.daemon.models import Lost, Taken, Turn, facts, new_id
 from cli.protocol.events import (
     DELTAS,
+    ContextCompacted,
     Event,
     TurnCancelled,
     TurnDone,
@@ -74,13 +76,14 @@ class Running:
 
 
 class Turns:
-    """The turns of all sessions: `chat` gives the way to ask a model by its name, `tools` a folder's."""
+    """The turns of all sessions. `chat` gives the way to ask a model by its name,
+    as its conversation was last compacted; `tools` those of a folder."""
 
     def __init__(
         self,
         logs: Logs,
         database: Database,
-        chat: Callable[[str], Chat],
+        chat: Callable[[str, ContextCompacted | None], Chat],
         *,
         tools: Callable[[Path], Tools] = table.tools,
         allow: Callable[[ToolCall, Tools], Awaitable[bool]] | None = None,
@@ -197,13 +200,13 @@ class Turns:
     async def _answer(self, running: Running, session_log: Log) -> Ending:
         """Pull the agent loop and put what it yields into the log."""
         turn = running.turn
-        messages = await self.database(conversation, turn)
-        started = TurnStarted(model=turn.model)
+        messages, compacted, reminder = await self.database(conversation, turn, date.today())
+        started = TurnStarted(model=turn.model, reminder=reminder)
         await session_log.append(turn.id, started, lambda _: turn.move("running", "queued"))
         tools = permitted(self.tools(Path(turn.session.cwd)), turn.session.tools)
         bodies = run(
             messages,
-            chat=self.chat(turn.model),
+            chat=self.chat(turn.model, compacted),
             tools=tools,
             allow=lambda call: self.allow(call, tools),
             steering=running.steering,
@@ -327,9 +330,12 @@ def same_turn(session: str, request: TurnSubmit) -> TurnView:
     return turn.view()
 
 
-def conversation(turn: Turn) -> list[Message]:
-    """What the model is told for this turn."""
-    told = [Message(role="system", content=turn.session.system)]
-    told += history.messages(facts(turn.session_id))
-    history.say(told, turn.text)
-    return told
+def conversation(turn: Turn, today: date) -> tuple[list[Message], ContextCompacted | None, str]:
+    """All that was said up to this turn's text, how it was last compacted, and the reminder at its end."""
+    found = facts(turn.session_id)
+    reminder = prompt.reminder(found, today)
+    messages = [Message(role="system", content=turn.session.system), *history.messages(found)]
+    history.say(messages, turn.text)
+    if reminder:
+        history.say(messages, reminder)
+    return messages, context.last(found), reminder

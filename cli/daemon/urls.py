@@ -3,13 +3,13 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from cli.daemon.api import access, events, health, models, openai, sessions, turns
+from cli.daemon.api import access, context, events, health, models, openai, sessions, turns
 from cli.daemon.api.dialect import Renderer, answer_problem
 from opta.api import make_api
 from opta.errors import Refusal
 
 api = make_api("Opta daemon", answer_problem, openapi_url="openapi.json", docs_url=None, renderer=Renderer())
-for each in (health, access, models, sessions, turns, events):
+for each in (health, access, models, sessions, context, turns, events):
     api.add_router("", each.router)
 
 compatible = make_api("Opta daemon, as OpenAI's", answer_problem, openapi_url=None, urls_namespace="v1")

@@ -41,8 +41,11 @@ class TurnQueued(Body):
 
 
 class TurnStarted(Body):
+    """`reminder` is what the model is told at the end of the user's message: what changed since the last."""
+
     type: Literal["turn.started"] = "turn.started"
     model: str
+    reminder: str = ""
 
 
 class TurnSteered(Body):

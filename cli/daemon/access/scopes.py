@@ -32,6 +32,7 @@ ROUTES: dict[tuple[str, str], Need] = {
     ("GET", "/v3/sessions/search"): "read",
     ("GET", "/v3/sessions/{id}/export"): "read",
     ("POST", "/v3/sessions/{id}/fork"): "write",
+    ("GET", "/v3/sessions/{id}/context"): "read",
     ("GET", "/v3/sessions/{id}/events"): "read",
     ("GET", "/v3/sessions/{id}/stream"): "read",
     ("POST", "/v3/sessions/{id}/turns"): "write",
