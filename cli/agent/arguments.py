@@ -4,6 +4,8 @@ What is right stays as it is, byte for byte in meaning: JSON is repaired only wh
 value is changed only where its type is not one that the schema allows.
 """
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from json import dumps, loads
 from typing import Any, NoReturn
@@ -16,6 +18,15 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 
 
+# Up to so many characters a repair takes no time; on some longer texts it takes minutes.
+SHORT = 500
+REPAIR_SECONDS = 5.0
+REPAIR = (
+    "import json, json_repair, sys;"
+    "json.dump(json_repair.loads(sys.stdin.buffer.read().decode(), skip_json_loads=True), sys.stdout)"
+)
+
+
 def parsed(text: str, *, repair: bool = True) -> dict[str, Any] | None:
     """The object that `text` holds; None when it holds none. An empty text is an empty object."""
     found = value(text.strip() or "{}", repair=repair)
@@ -25,7 +36,10 @@ def parsed(text: str, *, repair: bool = True) -> dict[str, Any] | None:
 
 
 def value(text: str, *, repair: bool = True) -> Any:
-    """JSON, or what is nearly JSON: raw line breaks in strings, single quotes, missing commas, True."""
+    """JSON, or what is nearly JSON: raw line breaks in strings, single quotes, missing commas, True.
+
+    A repair may take REPAIR_SECONDS: not for the event loop.
+    """
     try:
         return sendable(loads(text, parse_constant=no_constant))
     except (ValueError, RecursionError):
@@ -33,18 +47,31 @@ def value(text: str, *, repair: bool = True) -> Any:
 
 
 def repaired(text: str) -> Any:
-    import json_repair  # 15 ms that only a broken call costs
-
     try:
         return sendable(loads(text, strict=False, parse_constant=no_constant))
     except (ValueError, RecursionError):
         pass  # more than raw line breaks is wrong
     try:
-        found = json_repair.loads(text, skip_json_loads=True)
+        found = in_place(text) if len(text) <= SHORT else apart(text)
         dumps(found, allow_nan=False)
         return sendable(found)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, subprocess.SubprocessError):
         return None
+
+
+def in_place(text: str) -> Any:
+    import json_repair  # 15 ms that only a broken call costs
+
+    return json_repair.loads(text, skip_json_loads=True)
+
+
+def apart(text: str) -> Any:
+    """In a process of its own, which can be ended. Raises SubprocessError, or ValueError."""
+    program = [sys.executable, "-I", "-c", REPAIR]
+    given = text.encode(errors="replace")
+    return loads(
+        subprocess.run(program, input=given, capture_output=True, timeout=REPAIR_SECONDS, check=True).stdout
+    )
 
 
 def no_constant(name: str) -> NoReturn:

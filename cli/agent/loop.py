@@ -154,7 +154,7 @@ async def listen(answer: Answer, turn: Turn) -> AsyncGenerator[AnyBody, None]:
     for body in answer.thought():
         yield body
     # A server that parses calls has parsed them: what it left as text is text.
-    text, wanted = sieve.rest(cut=answer.cut or bool(answer.calls))
+    text, wanted = await asyncio.to_thread(sieve.rest, cut=answer.cut or bool(answer.calls))
     answer.calls += [
         ToolCall(id=f"call_{number}", name=call.name, arguments=call.arguments)
         for number, call in enumerate(wanted)
@@ -189,7 +189,7 @@ async def landed(answer: Answer, turn: Turn) -> list[Ready]:
     """The answer's calls, ready to run: one whose arguments do not fit is written once more."""
     turn.spent.add(answer.finish.usage)
     distinct = conversation.distinct(answer.calls, turn.history)
-    calls = [ready(call, turn.catalog, cut=answer.cut) for call in distinct]
+    calls = [await asyncio.to_thread(ready, call, turn.catalog, cut=answer.cut) for call in distinct]
     # Of several calls the server could not be told which one it is to write.
     if len(calls) == 1 and calls[0].mendable and not answer.cut and turn.constrains:
         mended = await constrained(calls[0], turn)
@@ -212,8 +212,9 @@ async def constrained(wrong: Ready, turn: Turn) -> Ready | None:
                         turn.spent.add(piece.usage)
     except (Failure, TimeoutError):
         return None  # it knows no such choice; what else is wrong, the next request will say
-    calls = [ready(call.model_copy(update={"id": wrong.call.id}), turn.catalog) for call in found]
-    return next((call for call in calls if call.call.name == wrong.call.name and not call.problem), None)
+    same = [call.model_copy(update={"id": wrong.call.id}) for call in found if call.name == wrong.call.name]
+    mended = await asyncio.to_thread(ready, same[0], turn.catalog) if same else wrong
+    return None if mended.problem else mended
 
 
 def ending(answer: Answer, spent: Spent) -> TurnDone:

@@ -23,6 +23,8 @@ from cli.agent.dialects import (
 
 # So much text says whether what looks like the beginning of a call is one.
 ENOUGH = 200
+# An answer with more marks than that which begin no call is about calls, or has gone mad.
+TRIES = 8
 THOUGHT, THOUGHT_END = "<think>", "</think>"
 OPENINGS = {form.mark: form for form in FORMS}
 MARKS = re.compile("|".join(re.escape(mark) for mark in OPENINGS))
@@ -51,13 +53,15 @@ class Sieve:
         self.shown = 0
         # Whether nothing was said yet but thoughts, and whether the rest is held to the answer's end.
         self.fresh, self.sure = True, False
+        self.refused = 0
         self.starts = tuple(space + name for name in offered for space in NAMESPACES)
         names = "|".join(re.escape(start) for start in self.starts)
         self.python = re.compile(rf"(?:```tool_code\s*)?\[?\s*(?:{names})\s*\(")
 
     def feed(self, piece: str) -> str:
         self.parts.append(piece)
-        if not self.offered:
+        if not self.offered or self.refused > TRIES:
+            piece, self.pending = self.pending + piece, ""
             self.shown += len(piece)
             return piece
         if self.sure:
@@ -70,9 +74,13 @@ class Sieve:
         return show
 
     def rest(self, *, cut: bool = False) -> Rescued:
-        """An answer that was cut off holds no calls: half a call is not what the model meant."""
+        """An answer that was cut off holds no calls: half a call is not what the model meant.
+
+        Calls that need a repair take their time: not for the event loop.
+        """
         text = "".join(self.parts)
-        start, calls = (len(text), []) if cut or not self.offered else rescue(text, self.offered)
+        none = cut or not self.offered or self.refused > TRIES
+        start, calls = (len(text), []) if none else rescue(text, self.offered)
         said = text[:start].rstrip() if calls else text
         return Rescued(said[self.shown :], calls)
 
@@ -104,11 +112,14 @@ class Sieve:
     def _marked(self, text: str) -> int:
         """Where in `text`, which `pending` ends with, a call begins or may begin; its length if nowhere."""
         for found in MARKS.finditer(text):
+            if self.refused > TRIES:
+                return len(text)
             whole = "".join(self.parts)
             verdict = begins(OPENINGS[found[0]], whole, len(whole) - len(text) + found.start())
             if verdict is not False:
                 self.sure = verdict is True
                 return found.start()
+            self.refused += 1
         for at in range(max(0, len(text) - max(map(len, HELD))), len(text)):
             if text[at] in "<[" and any(mark.startswith(text[at:]) for mark in HELD):
                 return at
@@ -125,8 +136,9 @@ def rescue(text: str, offered: Offered) -> tuple[int, list[Wanted]]:
         for read in WHOLE:
             if calls := to_the_end(Cursor(text, start, offered), read):
                 return start, calls
-    at = behind if text.lstrip().startswith(THOUGHT) else 0
-    while found := MARKS.search(text, at):
+    at, tries = behind if text.lstrip().startswith(THOUGHT) else 0, 0
+    while tries <= 2 * TRIES and (found := MARKS.search(text, at)):
+        tries += 1
         form, cursor = OPENINGS[found[0]], Cursor(text, found.start(), offered)
         if stands_alone(form, text, found.start()) and (calls := to_the_end(cursor, form.read)):
             return found.start(), calls

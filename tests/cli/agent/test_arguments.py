@@ -49,6 +49,7 @@ def test_whatever_it_is_given_it_gives_json_or_nothing(text: str):
         ('```json\n{"a": 1}\n```', {"a": 1}),
         ('"{\\"a\\": 1}"', {"a": 1}),
         ('{"a": "\\ud83d"}', {"a": "?"}),
+        ("{'a': '" + "x" * 5_000 + "',}", {"a": "x" * 5_000}),
         ("null", None),
         ("[1, 2]", None),
         ("no json at all", None),

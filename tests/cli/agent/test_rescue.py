@@ -191,6 +191,13 @@ def test_a_long_call_costs_no_more_than_its_length():
     assert (said, len(found)) == ("", 1)
 
 
+@pytest.mark.parametrize("mark", ["<tool_call>", "<tool_call>{", "\n<tool_call>\n", "\n<function=grep>\n"])
+def test_an_answer_of_nothing_but_marks_is_text(mark: str):
+    text = mark * 3_000 + MARKED["hermes"][0] + "!"
+    said, found, _ = sifted([text[at : at + 5] for at in range(0, len(text), 5)])
+    assert (said, found) == (text, [])
+
+
 TEXTS = [*(text for text, _ in MARKED.values()), *(text for text, _ in WHOLE.values())]
 FRAGMENTS = [
     *TEXTS, *(text[: len(text) // 2] for text in TEXTS), *(text[len(text) // 2 :] for text in TEXTS),

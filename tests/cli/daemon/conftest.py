@@ -17,7 +17,7 @@ from tests.scripted import Scripted, scripted
 # Only Linux lets one process limit another's files, which is how a disk is made full here.
 collect_ignore = [] if hasattr(resource, "prlimit") else ["test_full_disk.py"]
 
-ENDINGS = ("turn.done", "turn.failed", "turn.cancelled")
+ENDINGS = ("turn.done", "turn.failed", "turn.cancelled", "turn.stopped")
 
 
 def kind(data: str) -> str:
