@@ -3,6 +3,7 @@
 Source: https://agentclientprotocol.com/protocol/overview
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -13,6 +14,9 @@ from acp.exceptions import RequestError
 from pydantic_core import to_json
 
 from cli.daemon.acp.agent import Editor
+from cli.daemon.hub import Hub
+
+GOING_AWAY = {"code": 1001, "reason": "The daemon is stopping."}
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +31,10 @@ class Socket:
     ) -> None:
         self._receive = receive
         self._send = send
+        # Requests of the editor that have no answer yet.
+        self.owed: set[str] = set()
+        self.settled = asyncio.Event()
+        self.settled.set()
 
     async def send(self, message: dict[str, Any]) -> None:
         # What a validator of the library complains of may hold an exception: it is told as its text.
@@ -34,6 +42,10 @@ class Socket:
             await self._send({"type": "websocket.send", "text": to_json(message, fallback=str).decode()})
         except (OSError, RuntimeError):  # as the server has it; `receive` says so as well
             log.debug("an editor went without hearing the last message")
+        if "method" not in message:
+            self.owed.discard(str(message["id"]))
+        if not self.owed:
+            self.settled.set()
 
     async def receive(self) -> dict[str, Any] | None:
         """The next message; None when the editor has gone. What is none is answered as JSON-RPC says."""
@@ -47,11 +59,17 @@ class Socket:
                 await self.refuse(RequestError.parse_error())
                 continue
             if isinstance(message, dict):
+                if "method" in message and "id" in message:
+                    self.owed.add(str(message["id"]))
+                    self.settled.clear()
                 return message
             await self.refuse(RequestError.invalid_request())
 
     async def refuse(self, error: RequestError) -> None:
         await self.send({"jsonrpc": "2.0", "id": None, "error": error.to_error_obj()})
+
+    async def end(self) -> None:
+        await self._send({"type": "websocket.close", **GOING_AWAY})
 
     async def close(self) -> None:
         """Nothing to do: the server closes the socket when `serve` returns."""
@@ -62,11 +80,23 @@ async def serve(
 ) -> None:
     """One editor, from its handshake, which the border let through, to its end."""
     await send({"type": "websocket.accept"})
-    editor = Editor(scope["hub"], scope["caller"])
-    connection = Connection(editor.answer, Socket(receive, send), listening=False)
+    hub, socket = scope["hub"], Socket(receive, send)
+    editor = Editor(hub, scope["caller"])
+    connection = Connection(editor.answer, socket, listening=False)
     editor.notify = connection.send_notification
+    ends = [asyncio.create_task(connection.main_loop()), asyncio.create_task(outlive(hub, socket))]
     try:
-        await connection.main_loop()
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        done.pop().result()
     finally:
+        for task in ends:
+            task.cancel()
         await editor.close()
         await connection.close()
+
+
+async def outlive(hub: Hub, socket: Socket) -> None:
+    """The daemon stops: its last words are that every turn has ended."""
+    await hub.logs.closed.wait()
+    await socket.settled.wait()
+    await socket.end()

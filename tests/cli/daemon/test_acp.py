@@ -16,7 +16,7 @@ from acp.exceptions import RequestError
 from acp.ws.client import create_websocket_stream
 
 from tests.cli.daemon.conftest import V3, body, kind, until
-from tests.processes import ROOT, Role, free_port
+from tests.processes import ROOT, Role
 from tests.scripted import Scripted, call, end, says, scripted, text
 
 
@@ -258,12 +258,21 @@ async def test_the_command_joins_an_editors_pipes_to_the_daemon(v3: V3, model: S
     assert process.returncode == 0
 
 
-async def test_the_command_says_so_when_the_daemon_goes(start_daemon: Callable[..., Role], tmp_path: Path):
-    daemon = start_daemon(lmx_url=f"http://127.0.0.1:{free_port()}")
+async def test_the_command_says_so_when_the_daemon_goes(
+    start_daemon: Callable[..., Role], model: Scripted, tmp_path: Path
+):
+    editor = Editor()
+    daemon = start_daemon(lmx_url=model.url)
     env = {**os.environ, "OPTA_HOME": str(daemon.home), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-P", "-m", "cli.main", "acp"]
-    async with acp.spawn_agent_process(Editor(), *command, env=env, cwd=tmp_path) as (agent, process):
+    async with acp.spawn_agent_process(editor, *command, env=env, cwd=tmp_path) as (agent, process):
         await agent.initialize(protocol_version=acp.PROTOCOL_VERSION)
-        daemon.stop()
+        session = (await agent.new_session(cwd=str(tmp_path))).session_id
+        model.will(text("Hel"), asyncio.Event())
+        asking = asyncio.create_task(agent.prompt(session_id=session, prompt=blocks("hello")))
+        await editor.wait(lambda: editor.said() == "Hel")
+        await asyncio.to_thread(daemon.stop)
+        with pytest.raises(RequestError, match="daemon was stopped"):
+            await asking
         assert await process.wait() == 5
         assert b"The daemon ended the connection." in await process.stderr.read()
