@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from cli.config import ConfigError
 from cli.daemon.errors import StorageFailed, StorageFull
 from cli.protocol.access import Scope, TokenCreate, TokenCreated, TokenList, TokenView
 from opta import paths
@@ -59,12 +60,23 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
+def read(file: Path) -> list[Stored]:
+    """Raises ConfigError for a file that somebody else wrote."""
+    try:
+        return Store.model_validate_json(file.read_bytes()).tokens
+    except FileNotFoundError:
+        return []
+    except ValidationError as error:
+        message = f"{file}: it holds no tokens of ours. Delete it, and make them anew."
+        raise ConfigError(message) from error
+
+
 class Tokens:
     """The file's contents in memory; what changes is stored first."""
 
     def __init__(self, file: Path, clock: Callable[[], datetime] = utc) -> None:
         self.file, self.clock = file, clock
-        self.stored = Store.model_validate_json(file.read_bytes()).tokens if file.exists() else []
+        self.stored = read(file)
 
     def caller(self, given: str) -> Caller | None:
         """Whose token this is. All are compared, each in constant time."""

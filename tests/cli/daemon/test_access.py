@@ -15,6 +15,7 @@ import websockets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli.config import ConfigError
 from cli.daemon.access.browsers import BadCode, Browsers
 from cli.daemon.access.connections import Connection, Connections
 from cli.daemon.access.keys import FAILURES, WRITES, Keys
@@ -241,6 +242,12 @@ def test_a_token_that_cannot_be_stored_is_not_made(tmp_path: Path):
     assert tokens.listed().tokens == []
     with pytest.raises(UnknownToken):
         tokens.revoke("a")
+
+
+def test_a_file_of_tokens_that_is_none_is_named(tmp_path: Path):
+    (tmp_path / "tokens.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"tokens\.json: .*Delete it"):
+        Tokens(tmp_path / "tokens.json")
 
 
 @settings(deadline=None)
