@@ -18,6 +18,19 @@ ADD = {
 }
 KEEP = {"cache_control": {"type": "ephemeral"}}
 
+CALL = ToolCall(id="t1", name="add", arguments='{"a": 1}')
+WRONG = ToolCall(id="t2", name="add", arguments="{a}")
+HISTORY = [
+    Message(role="system", content="Be brief."),
+    Message(role="user", content="go"),
+    Message(role="assistant", content="", calls=(CALL, WRONG)),
+    Message(role="tool", content="2", call="t1"),
+    Message(role="tool", content="bad", call="t2"),
+    Message(role="system", content="Be quick."),
+    Message(role="assistant", content=""),
+    Message(role="user", content="and?"),
+]
+
 
 def event(type: str, **fields: Any) -> bytes:
     return f"event: {type}\ndata: {json.dumps({'type': type, **fields})}\n\n".encode()
@@ -77,22 +90,10 @@ async def test_an_answer_with_thoughts_and_calls_and_its_usage(client: Anthropic
 
 async def test_the_request_is_in_its_words(client: Anthropic, one: Scripted):
     one.will(start(), stop("max_tokens"))
-    call = ToolCall(id="t1", name="add", arguments='{"a": 1}')
-    wrong = ToolCall(id="t2", name="add", arguments="{a}")
-    history = [
-        Message(role="system", content="Be brief."),
-        Message(role="user", content="go"),
-        Message(role="assistant", content="", calls=(call, wrong)),
-        Message(role="tool", content="2", call="t1"),
-        Message(role="tool", content="bad", call="t2"),
-        Message(role="system", content="Be quick."),
-        Message(role="assistant", content=""),
-        Message(role="user", content="and?"),
-    ]
     choice = {"type": "function", "function": {"name": "add"}}
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     options = {"tool_choice": choice, "response_format": schema, "max_tokens": 9, "stop": "END"}
-    *_, finish = [piece async for piece in client.chat("opus", history, [ADD], **options)]
+    *_, finish = [piece async for piece in client.chat("opus", HISTORY, [ADD], **options)]
     assert finish.reason == "length"
     assert one.requests == [
         {
