@@ -10,7 +10,6 @@ from typing import Any
 from cli.agent.arguments import parsed
 from cli.agent.budget import Spent
 from cli.agent.catalog import Catalog, Offer, Unfit
-from cli.agent.catalog import Tools as Tools
 from cli.protocol.events import ToolDone, ToolStarted
 from cli.protocol.messages import ToolCall
 

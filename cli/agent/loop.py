@@ -12,8 +12,7 @@ from typing import Any, Protocol
 from cli.agent import history as conversation
 from cli.agent.budget import Budget, Spent
 from cli.agent.catalog import Catalog, Tools
-from cli.agent.execute import Allow as Allow
-from cli.agent.execute import Ready, ready, results
+from cli.agent.execute import Allow, Ready, ready, results
 from cli.agent.repetition import Repetition
 from cli.agent.rescue import Sieve
 from cli.agent.steering import Steering

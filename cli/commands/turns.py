@@ -58,6 +58,8 @@ class Text:
     def show(self, event: Event) -> None:
         self.passing.show(event.event)
         if line := aside(event.event):
+            if sys.stdout.isatty():
+                self.close()
             note(line)
         self.write(self.prose.feed(event.event))
         if isinstance(event.event, TurnDone) and event.event.finish_reason == "length":

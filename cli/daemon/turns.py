@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from cli.agent import context, history, prompt
-from cli.agent.execute import Tools
+from cli.agent.catalog import Tools
 from cli.agent.loop import Chat, run
 from cli.agent.steering import Steering
 from cli.daemon import compaction, models, settle
