@@ -8,7 +8,7 @@ from django.db import connection
 
 from cli.daemon import sessions
 from cli.daemon.models import Passage
-from cli.protocol.sessions import SessionHit, SessionHits, SessionSearch
+from cli.protocol.sessions import SessionHit, SessionHits, SessionSearch, SessionView
 
 # "a phrase", whose closing quote may be missing, or a word.
 TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
@@ -39,7 +39,8 @@ def search(asked: SessionSearch) -> SessionHits:
     best = [id for id, _ in select(BEST.format(chosen=allowed), [match, *values, asked.limit])]
     snippets = dict(snippets_of(best, match))
     passages = Passage.objects.in_bulk(best)
-    return SessionHits(hits=[hit(passages[id], snippets[id]) for id in best])
+    views = sessions.views(passage.session_id for passage in passages.values())
+    return SessionHits(hits=[hit(passages[id], snippets[id], views[passages[id].session_id]) for id in best])
 
 
 def expression(query: str) -> str:
@@ -56,10 +57,10 @@ def snippets_of(ids: list[int], match: str) -> Iterable[tuple[int, str]]:
     return select(SNIPPET.format(ids=names), [OPEN, CLOSE, SNIPPET_WORDS, match, *ids]) if ids else []
 
 
-def hit(passage: Passage, snippet: str) -> SessionHit:
+def hit(passage: Passage, snippet: str, session: SessionView) -> SessionHit:
     text, matches = unmarked(snippet)
     return SessionHit(
-        session=sessions.shown(passage.session_id),
+        session=session,
         turn=passage.turn or None,
         seq=passage.seq,
         snippet=text,

@@ -1,7 +1,7 @@
 """Sessions as a client sees them: made, listed, changed, forked, deleted."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -93,10 +93,10 @@ def older(page: SessionPage) -> QuerySet[Session]:
 
 def shown(id: str) -> SessionView:
     """A session as a list shows it. Raises UnknownSession."""
-    row = Session.objects.filter(id=id).values(*COLUMNS).first()
-    if row is None:
+    seen = views([id])
+    if id not in seen:
         raise UnknownSession(id)
-    return view(row, running().get(id))
+    return seen[id]
 
 
 def detail(id: str) -> SessionDetail:
@@ -117,6 +117,13 @@ def found(id: str) -> Session:
     if session is None:
         raise UnknownSession(id)
     return session
+
+
+def views(ids: Iterable[str]) -> dict[str, SessionView]:
+    """Those of the sessions that there are."""
+    active = running()
+    rows = Session.objects.filter(id__in=list(ids)).values(*COLUMNS)
+    return {row["id"]: view(row, active.get(row["id"])) for row in rows}
 
 
 def running() -> dict[str, str]:

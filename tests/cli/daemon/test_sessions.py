@@ -136,6 +136,7 @@ WRONG = [
     ("GET", "?before=yesterday", None, 400, "before"),
     ("GET", "?archived=perhaps", None, 400, "archived"),
     ("GET", "?limit=1001", None, 400, "limit"),
+    ("GET", "?tags=work", None, 400, "tags"),
 ]
 
 
