@@ -44,6 +44,10 @@ class LMX(OpenAI):
         super().__init__(url.rstrip("/").removesuffix("/v1"), name, lan=lan, **options)
         self.base = f"{self.url}/v1"
 
+    @property
+    def title(self) -> str:
+        return "LMX" if self.name.lower() == "lmx" else f"LMX {self.name}"
+
     async def card(self, model: str) -> Card:
         found = self.parse(Model, await self.get(f"{self.base}/models/{quote(model)}"))
         return Card(context=found.known.context, counts=found.lmx is not None)

@@ -147,6 +147,11 @@ class Server(ABC):
         """The ids of the models there are."""
         return [model.id for model in await self.listing()]
 
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return self.name
+
     async def close(self) -> None:
         await self.http.aclose()
 
@@ -182,7 +187,7 @@ class Server(ABC):
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             self.breaker.failed()
             what = str(error) or f"it did not answer within {limits.connect_seconds:g} s"
-            message = f"{self.name} cannot be reached at {self.url}: {what}."
+            message = f"{self.title} cannot be reached at {self.url}: {what}."
             raise Unreachable(self.unreachable, message) from error
         except TimeoutError as error:
             raise self.silent(limits.first_token_seconds) from error
@@ -219,7 +224,7 @@ class Server(ABC):
         raise Failure("upstream_truncated", message) from error
 
     def silent(self, limit: float) -> Failure:
-        return Failure("upstream_silent", f"{self.name} at {self.url} showed no life for {limit:g} s.")
+        return Failure("upstream_silent", f"{self.title} at {self.url} showed no life for {limit:g} s.")
 
     def parse(self, kind: type[Body], data: bytes) -> Body:
         try:
