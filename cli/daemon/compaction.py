@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 # So many turns, the last ones of a session, are replayed as they were streamed.
 KEPT = 20
 # Rows deleted at a time: what else is to be stored waits no longer than for these.
-BATCH = 500
+BATCH = 200
 
 
 async def run(database: Database, session: str) -> None:

@@ -194,6 +194,26 @@ async def test_a_turn_reads_the_folder_of_its_session(v3: V3, model: Scripted, t
     assert "read_file" in {tool["function"]["name"] for tool in model.requests[0]["tools"]}
 
 
+async def test_a_turn_that_goes_in_circles_is_stopped_with_a_reason(v3: V3, model: Scripted, tmp_path: Path):
+    for _ in range(20):
+        model.will(call("list_dir", "{}"), end("tool_calls"))
+    session = await v3.create(cwd=str(tmp_path))
+    turn = await v3.submit(session, "look")
+    seen = await until(v3.stream(session), "turn.stopped")
+    stopped = body(seen[-1])
+    assert (stopped["reason"], json.loads(seen[-1])["turn"]) == ("loop", turn)
+    assert stopped["message"]
+    assert stopped["hint"]
+    started, done = ([d for d in seen if kind(d) == f"tool.{what}"] for what in ("started", "done"))
+    assert len(started) == len(done) == len({body(data)["call"] for data in started})
+    model.answers.clear()
+    model.will(*says("ok"))
+    retried = await v3.http.post(f"/v3/sessions/{session}/turns", json={"id": turn, "text": "look"})
+    assert retried.json()["state"] == "stopped"
+    await v3.submit(session, "and now?")
+    await until(v3.stream(session, json.loads(seen[-1])["seq"]), "turn.done")
+
+
 async def steer(v3: V3, session: str, turn: str, text: str, **fields: str) -> httpx.Response:
     return await v3.http.post(f"/v3/sessions/{session}/turns/{turn}/steer", json={"text": text, **fields})
 
