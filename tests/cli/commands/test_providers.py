@@ -6,12 +6,13 @@ import os
 import pty
 import stat
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.commands.conftest import Shell
-from tests.processes import free_port
+from tests.processes import Role, free_port
 from tests.scripted import scripted
 
 # The keychain of whoever runs the tests is not theirs to write to.
@@ -93,6 +94,25 @@ async def test_each_is_asked_what_it_has(opta: Shell, home: Path):
         assert both.returncode == 1
         assert "lmx\t" in both.stdout
         assert "opta serve" in both.stdout
+
+
+def test_a_turn_goes_through_another_api_of_a_real_server(make_shell: Callable[[str], Shell], lmx: Role):
+    opta = make_shell(f"http://127.0.0.1:{free_port()}")
+    opta.env["PYTHON_KEYRING_BACKEND"] = NO_KEYCHAIN
+    config = opta.home / "opta" / "config.toml"
+    for name, kind in (("claude", "anthropic"), ("gpt", "openai"), ("studio", "lmx")):
+        added = opta("providers", "add", name, "--kind", kind, "--url", lmx.url, input=b"sk-1")
+        assert added.returncode == 0, added.stderr
+        if kind == "anthropic":  # which the model, untrained, would go on for
+            config.write_text(f"{config.read_text()}max_output_tokens = 40\n")
+        done = opta("do", "--json", "-m", f"{name}/opta-tiny", "say hello")
+        assert done.returncode == 0, done.stderr
+        ended = json.loads(done.stdout.splitlines()[-1])["event"]
+        assert (ended["type"], ended["model"]) == ("turn.done", "opta-tiny")
+        assert ended["usage"]["completion_tokens"] > 0
+    alone = opta("do", "-m", "opta-tiny", "say hello")
+    assert alone.returncode == 0  # the studio is an LMX, and the one at lmx_url is not there
+    assert opta("do", "-m", "lost/opta-tiny", "say hello").returncode == 3
 
 
 def test_on_a_terminal_the_key_is_not_shown(opta: Shell, home: Path):
