@@ -6,7 +6,7 @@ one transaction with its event: what followers see is what the tables say.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import date
@@ -202,7 +202,7 @@ class Turns:
         turn = running.turn
         messages, compacted, reminder = await self.database(conversation, turn, date.today())
         started = TurnStarted(model=turn.model, reminder=reminder)
-        await session_log.append(turn.id, started, lambda _: turn.move("running", "queued"))
+        storing = session_log.append(turn.id, started, lambda _: turn.move("running", "queued"))
         tools = permitted(self.tools(Path(turn.session.cwd)), turn.session.tools)
         bodies = run(
             messages,
@@ -211,8 +211,8 @@ class Turns:
             allow=lambda call: self.allow(call, tools),
             steering=running.steering,
         )
-        async with aclosing(bodies):
-            async for body in bodies:
+        async with aclosing(after(storing, bodies)) as told:
+            async for body in told:
                 if isinstance(body, DELTAS):
                     session_log.write(body)
                 elif isinstance(body, Ending):
@@ -270,12 +270,28 @@ async def reading(call: ToolCall, tools: Tools) -> bool:
     return not getattr(tools.get(call.name), "mutates", True)
 
 
+async def after(storing: Awaitable[Any], bodies: AsyncGenerator[T]) -> AsyncGenerator[T]:
+    """What the model says once something is stored: it is asked meanwhile, and takes longer than a disk."""
+    async with aclosing(bodies):
+        first = asyncio.ensure_future(anext(bodies))
+        try:
+            await storing
+            yield await first
+        finally:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+        async for body in bodies:
+            yield body
+
+
 def enqueue(turn: Turn, seen: int | None, event: Event) -> None:
     """Make the turn a row. Raises Taken, or Behind when its client has not seen the newest fact."""
     turn.enqueue(event)
+    if seen is None:
+        return
     facts = models.Event.objects.filter(session_id=turn.session_id, seq__lt=event.seq)
     newest = facts.exclude(type__in=settle.DELTAS).order_by("seq").values_list("seq", flat=True).last()
-    if seen is not None and newest is not None and seen < newest:
+    if newest is not None and seen < newest:
         raise Behind(seen, newest)
 
 
