@@ -49,7 +49,11 @@ def test_every_call_has_one_result_also_when_the_turn_was_cut_off():
             ("a", TurnCancelled()),
         )
     )
-    calls = (ToolCall(id="1", name="ls", arguments='{"path": "."}'), ToolCall(id="2", name="rm"), ToolCall(id="3", name="cat"))
+    calls = (
+        ToolCall(id="1", name="ls", arguments='{"path": "."}'),
+        ToolCall(id="2", name="rm"),
+        ToolCall(id="3", name="cat"),
+    )
     assert said == [
         Message(role="user", content="go"),
         Message(role="assistant", content="Look:", calls=calls),
