@@ -92,7 +92,7 @@ async def test_kills_at_any_moment_leave_a_valid_session(
         async for data in v3.stream(session):
             event = json.loads(data)
             assert known.setdefault(event["seq"], event) == event
-            if event["turn"] == turn and f"{life}.{life * 40} " in body(data).get("text", ""):
+            if event["turn"] == turn and f"{life}.{life * 40}" in body(data).get("text", ""):
                 break
         role.kill()
     v3 = connect(start_daemon(lmx_url=model.url, home=home))
