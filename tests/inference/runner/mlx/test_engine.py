@@ -331,11 +331,13 @@ def test_nothing_is_left_in_memory_of_jobs_that_ended(engines: Engines):
         for number in range(3):
             answer(engine, *[job(8 * number + one, prompt(one, 100), 5) for one in range(8)])
         gc.collect()  # what other tests left in cycles goes at no moment of its own
+        mx.synchronize(engine.generator.stream)  # its thread lets arrays go a moment after they are read
         mx.clear_cache()
         return mx.get_active_memory()
 
     rounds()
-    assert rounds() == rounds()
+    before = rounds()
+    assert rounds() <= before
     assert (engine.sequences, engine.uids, engine.left_over) == ({}, {}, [])
 
 
