@@ -88,6 +88,7 @@ async def serve(listener: socket.socket, make: Callable[[], Hub]) -> None:
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
     try:
+        await hub.turns.resume()
         await Server(options, hub).serve([listener])
     finally:
         hub.database.close()

@@ -1,4 +1,7 @@
-"""What a daemon does first: end the turns that a killed one left, so that every history is valid."""
+"""What a daemon does first: end the turns that a killed one was at, so that every history is valid.
+
+Those that waited wait on: `Turns.resume` runs them.
+"""
 
 from datetime import UTC, datetime
 
@@ -11,15 +14,14 @@ from cli.protocol import events
 from cli.protocol.failures import Failure
 
 CRASHED = Failure("daemon_crashed", "The daemon died while this turn was under way.").event()
-NEVER_RUN = Failure("daemon_crashed", "The daemon died before this turn began.").event()
 
 PIECES = (events.TextDelta, events.ReasoningDelta)
 DELTAS = [delta.model_fields["type"].default for delta in events.DELTAS]
 
 
 def settle() -> int:
-    """Fail every turn that is queued or running; nothing else may run yet. Returns how many there were."""
-    orphans = Turn.objects.select_related("session").filter(state__in=("queued", "running"))
+    """Fail every turn that is running; nothing else may run yet. Returns how many there were."""
+    orphans = Turn.objects.select_related("session").filter(state="running")
     ended = 0
     for turn in orphans.order_by("session_id", "seq"):
         end(turn)
@@ -29,14 +31,13 @@ def settle() -> int:
 
 @transaction.atomic
 def end(turn: Turn) -> None:
-    turn.session.refresh_from_db(fields=["reserved"])  # the turn before it may have moved it
-    bodies = [*unfinished(turn), CRASHED if turn.state == "running" else NEVER_RUN]
+    bodies = [*unfinished(turn), CRASHED]
     now, after = datetime.now(UTC), turn.session.reserved
     batch = [
         events.Event(seq=after + place, turn=turn.id, time=now, event=body)
         for place, body in enumerate(bodies, 1)
     ]
-    turn.move("failed", "queued", "running")
+    turn.move("failed", "running")
     store(turn.session_id, batch, batch[-1].seq)
 
 

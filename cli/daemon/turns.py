@@ -124,6 +124,11 @@ class Turns:
             ended += [running.turn.id] if running.turn.state == "cancelled" else []
         return ended
 
+    async def resume(self) -> None:
+        """Go on with the turns that a daemon before this one had in its queue."""
+        for turn in await self.database(waiting_turns):
+            self._spawn(self._work(turn.session_id))
+
     async def stop(self) -> None:
         """End all turns, for the daemon ends; none begins any more."""
         self.stopping = True

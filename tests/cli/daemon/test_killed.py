@@ -22,12 +22,12 @@ from django.db.utils import ConnectionHandler
 
 from cli.agent import history
 from cli.daemon import models, settle
-from cli.protocol.events import DELTAS, ENDINGS, ToolDone, ToolStarted
+from cli.protocol.events import DELTAS, ENDINGS, ToolDone, ToolStarted, TurnQueued
 from cli.protocol.messages import Message
 from tests.cli.daemon.conftest import V3, body, kind, until
 from tests.cli.histories import lawful
 from tests.processes import Role, free_port
-from tests.scripted import Scripted, Step, call, end, says, scripted, text
+from tests.scripted import Answer, Scripted, Step, call, end, says, scripted, text
 
 ROUNDS = 14
 # Of SQLite's file format, section 4: of the log and of each page in it, the header's bytes.
@@ -76,14 +76,16 @@ def marks(home: Path) -> list[str]:
 
 
 def settled_rightly(events: Sequence[models.Event]) -> None:
-    """Each turn has one end, each call one result, and a lawful history comes of it."""
+    """Each turn that began has one end, each call one result, and a lawful history comes of it."""
     parsed = [row.parse() for row in events]
     started = [e.event.call for e in parsed if isinstance(e.event, ToolStarted)]
     done = [e.event.call for e in parsed if isinstance(e.event, ToolDone)]
     assert len(set(started)) == len(started)
     assert sorted(done) == sorted(started)
     ended = [e.turn for e in parsed if isinstance(e.event, ENDINGS)]
-    assert sorted(ended) == sorted({e.turn for e in parsed})
+    waiting = models.Turn.objects.filter(session_id="s", state="queued").values_list("id", flat=True)
+    assert sorted([*ended, *waiting]) == sorted({e.turn for e in parsed})
+    assert all(isinstance(e.event, TurnQueued) for e in parsed if e.turn in waiting)
     lawful(history.messages(e for e in parsed if not isinstance(e.event, DELTAS)))
 
 
@@ -227,8 +229,10 @@ async def killed_at(
         role.kill()
         done = marks(home)
 
-        v3 = connect(start(lmx_url=model.url, home=home))
         model.answers.clear()
+        # A turn that had not begun goes on.
+        model.improvise = lambda request: Answer(says("ok"))
+        v3 = connect(start(lmx_url=model.url, home=home))
         replay = await v3.settled("s")
         known = {json.loads(data)["seq"]: data for data in replay}
         assert all(
@@ -238,7 +242,6 @@ async def killed_at(
         announced = [body(data)["arguments"].get("word") for data in replay if kind(data) == "tool.started"]
         assert set(done) <= set(announced)
         model.will(*wants(("mark", "after")))
-        model.will(*says("ok"))
         await v3.submit("s", "and now?")
         await v3.settled("s", json.loads(replay[-1])["seq"])
         assert marks(home) == [*done, "after"]

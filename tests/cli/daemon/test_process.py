@@ -18,7 +18,7 @@ import pytest
 
 from tests.cli.daemon.conftest import ENDINGS, V3, body, kind, until
 from tests.processes import ROOT, Role, free_port, wait_until
-from tests.scripted import Scripted, says, text
+from tests.scripted import Answer, Scripted, says, text
 
 Start = Callable[..., Role]
 Connect = Callable[[Role], V3]
@@ -38,6 +38,7 @@ async def test_a_kill_loses_no_fact_and_uses_no_number_twice(
     seen = await until(v3.stream(session, json.loads(kept[-1])["seq"]), "text.delta")
     first.kill()
 
+    model.will(*says("went on"))
     v3 = connect(start_daemon(lmx_url=model.url, home=first.home))
     settled = await v3.settled(session, turns=3)
     assert settled[: len(kept)] == kept
@@ -45,8 +46,9 @@ async def test_a_kill_loses_no_fact_and_uses_no_number_twice(
     known = {json.loads(data)["seq"]: data for data in seen}
     assert all(known.get(json.loads(data)["seq"], data) == data for data in settled)
     ends = {json.loads(d)["turn"]: body(d) for d in settled if kind(d) in ENDINGS}
-    assert {ends[turn]["code"] for turn in (running, queued)} == {"daemon_crashed"}
-    assert all(ends[turn]["message"] and ends[turn]["hint"] for turn in (running, queued))
+    assert ends[running]["code"] == "daemon_crashed"
+    assert ends[running]["message"] and ends[running]["hint"]
+    assert ends[queued]["text"] == "went on"
     assert (await v3.detail(session))["active"] is None
 
     model.will(*says("fine"))
@@ -57,6 +59,32 @@ async def test_a_kill_loses_no_fact_and_uses_no_number_twice(
     assert all(one < other for one, other in pairwise(numbers))
     roles = [m["role"] for m in model.requests[-1]["messages"][1:]]
     assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+
+
+async def test_turns_that_waited_when_it_was_killed_run_in_their_order(
+    start_daemon: Start, connect: Connect, model: Scripted
+):
+    first = start_daemon(lmx_url=model.url)
+    v3 = connect(first)
+    sessions = [await v3.create(), await v3.create()]
+    for session in sessions:
+        model.will(asyncio.Event())
+        await v3.submit(session, "under way")
+        await until(v3.stream(session), "turn.started")
+    waiting = {session: [await v3.submit(session, word) for word in "abc"] for session in sessions}
+    await v3.cancel(sessions[0], turn=waiting[sessions[0]].pop(1))
+    first.kill()
+
+    model.requests.clear()
+    model.improvise = lambda request: Answer(says(f"to {request['messages'][-1]['content']}"))
+    v3 = connect(start_daemon(lmx_url=model.url, home=first.home))
+    for session, turns in waiting.items():
+        seen = await v3.settled(session, turns=4)
+        done = [json.loads(data) for data in seen if kind(data) == "turn.done"]
+        assert [event["turn"] for event in done] == turns
+    assert len(model.requests) == 5
+    told = [[m["content"] for m in request["messages"][1:]] for request in model.requests]
+    assert max(told, key=len) == ["a", "to a", "b", "to b", "c"]
 
 
 async def test_text_older_than_a_second_outlives_a_kill(
