@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 LEAST = 64
 # Entries that wait for the writer; more are dropped, for each holds memory.
 WAITING = 2
+# Entries on disk: each takes some 5 KB of memory to find it by, and every write looks at all of them.
+MOST = 1024
 # Nanoseconds within which a folder may change twice and show one time of change.
 TICK = 100_000_000
 # Part of every key: raise it when the files change.
@@ -70,8 +72,9 @@ class Offer(NamedTuple):
 
 
 class DiskTier:
-    """The entries of one key. `budget` is in bytes and of all keys in `folder` together; the files used
-    longest ago go first. Every method may be called on any thread; only `offer` never waits for the disk."""
+    """The entries of one key. `budget` is in bytes and, as MOST is, of all keys in `folder` together; the
+    files used longest ago go first. Every method may be called on any thread; only `offer` never waits for
+    the disk."""
 
     def __init__(self, folder: Path, key: str, budget: int) -> None:
         self.all, self.folder, self.budget = folder, folder / key, budget
@@ -172,11 +175,11 @@ class DiskTier:
             self.look()
 
     def make_room(self, size: int) -> None:
-        """Remove files of any key, those used longest ago first, until `size` more bytes fit."""
+        """Remove files of any key, those used longest ago first, until one more of `size` bytes fits."""
         files = sorted(stats(self.all), key=lambda one: one[1].st_mtime_ns)
         held = sum(stat.st_size for _, stat in files)
-        for file, stat in files:
-            if held + size <= self.budget:
+        for left, (file, stat) in zip(range(len(files), 0, -1), files, strict=True):
+            if left < MOST and held + size <= self.budget:
                 return
             file.unlink(missing_ok=True)
             held -= stat.st_size

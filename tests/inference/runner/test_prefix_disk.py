@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from inference.request import Assignment
 from inference.runner.prefix_cache import PrefixCache
-from inference.runner.prefix_disk import DiskTier, key, name, tier
+from inference.runner.prefix_disk import MOST, DiskTier, Offer, key, name, tier
 from tests.inference.runner.states import Held, keep, revive, spell
 
 PROMPT = list(range(100))
@@ -137,6 +137,18 @@ def test_the_disk_budget_holds_over_all_models_and_the_oldest_goes_first(start):
         saved(cache, [seed, *OTHER])
     assert cache.report(1, spell).disk_entries == len(files(cache)) > 1
     assert sum(file.stat().st_size for file in first.parent.parent.rglob("*.*")) <= 5000
+
+
+def test_there_are_so_many_entries_at_most_and_the_oldest_go_first(tmp_path):
+    disk = DiskTier(tmp_path, "model", 1 << 30)
+    for number in range(MOST + 3):
+        tokens = np.arange(number, number + 64, dtype=np.uint32)
+        disk.write(Offer(tokens, divisible=True, arrays={"keys": np.zeros(4, np.float32)}))
+        if number < 3:
+            os.utime(disk.folder / f"{name(tokens)}.safetensors", (number, number))
+    assert disk.entries == MOST
+    found = [disk.find(np.arange(number, number + 65, dtype=np.uint32)) for number in range(4)]
+    assert [one and one[1] for one in found] == [None, None, None, 64]
 
 
 def test_what_is_larger_than_the_disk_budget_is_not_written(start):
