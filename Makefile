@@ -15,8 +15,8 @@ up: .venv/.up ## Install what is missing and start every role; Ctrl-C stops them
 down: ## Stop the roles that `make up` started in another terminal
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m opta.up --stop; else echo "Nothing is installed here, so nothing runs."; fi
 
-test: .venv/.test ## Run all tests; a missing system package skips its tests by name
-	$(BIN)/pytest -n 2 --dist loadfile
+test: .venv/.test ## Run all tests (TESTS="path ..." for some); a missing system package skips its tests by name
+	$(BIN)/pytest -n 2 --dist loadfile $(TESTS)
 
 lint: .venv/.test ## Check style and format
 	$(BIN)/ruff check .
