@@ -13,7 +13,8 @@ class Breaker:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
-        self.failures = 0
+        # In a row, and since the beginning.
+        self.failures = self.total = 0
         self.until = 0.0
 
     @property
@@ -27,6 +28,7 @@ class Breaker:
 
     def failed(self) -> None:
         self.failures += 1
+        self.total += 1
         self.until = self.clock() + PAUSE_SECONDS
 
     def answered(self) -> None:

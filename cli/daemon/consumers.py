@@ -54,7 +54,8 @@ async def websockets(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()  # websocket.connect
     route = SOCKETS.get(scope["path"])
     if route:
-        await route(scope, receive, send)
+        with scope["hub"].metrics.sockets.track_inprogress():
+            await route(scope, receive, send)
     else:
         message = f"There is no WebSocket {scope['path']}; {', '.join(SOCKETS)} is one."
         await refuse(Refusal(message, status=404, code="not_found"), scope, Body(receive), send)
@@ -102,8 +103,9 @@ class Socket:
         fields = parse_qs(query, keep_blank_values=True)
         if not fields:
             return None
+        known = fields.keys() <= {"session", "after"} and all(len(given) == 1 for given in fields.values())
         session, after = fields.get("session", [""])[0], fields.get("after", ["0"])[0]
-        if not session or not SEQ.fullmatch(after):
+        if not known or not session or not SEQ.fullmatch(after):
             return BAD_QUERY
         try:
             await self.follow(session, int(after))
@@ -210,8 +212,7 @@ class Socket:
         if len(self.followers) >= MOST_SESSIONS:
             message = f"The socket follows {MOST_SESSIONS} sessions. Unsubscribe from one, or open another."
             raise Refusal(message, field="session", status=429, code="too_many_subscriptions")
-        if after > log.seq:
-            raise Refusal(f"The last event of {session!r} is {log.seq}, not {after}.", field="after")
+        log.check(after)
         self.followers[session] = asyncio.create_task(self.tell(log, after))
         return wire.Subscribed(seq=log.seq)
 

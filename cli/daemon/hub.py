@@ -14,6 +14,7 @@ from cli.config import Config, Current
 from cli.daemon.access.keys import Keys
 from cli.daemon.database import Database
 from cli.daemon.log import Logs
+from cli.daemon.metrics import Metrics
 from cli.daemon.turns import Turns
 from cli.protocol import state
 
@@ -31,16 +32,19 @@ class Hub:
     database: Database
     logs: Logs
     turns: Turns
+    metrics: Metrics
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
     def make(cls, config: Config, token: str) -> "Hub":
         providers, database = Providers(Current(config)), Database()
-        logs = Logs(database)
+        metrics = Metrics()
+        metrics.watch(providers.everyone)
+        logs = Logs(database, metrics)
         keys = Keys(token, state.tokens_file())
         models = Models(providers)
         turns = Turns(logs, database, lambda model, compacted: models.of(model, compacted).chat)
-        return cls(keys, providers, models, database, logs, turns)
+        return cls(keys, providers, models, database, logs, turns, metrics)
 
     async def stop(self) -> None:
         """End what runs, then every stream: their last event is how the turn ended."""

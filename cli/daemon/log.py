@@ -17,6 +17,7 @@ from django.db import transaction
 
 from cli.daemon.database import Database
 from cli.daemon.errors import UnknownSession
+from cli.daemon.metrics import Metrics
 from cli.daemon.models import Session, newer, store
 from cli.protocol.events import ENDINGS, AnyBody, Delta, Event, TurnProgress, TurnStarted
 from opta.errors import Refusal
@@ -38,9 +39,10 @@ Change = Callable[[Event], None]
 class Log:
     """The events of one session. Only one turn at a time writes text; facts may come from anywhere."""
 
-    def __init__(self, session: str, database: Database) -> None:
+    def __init__(self, session: str, database: Database, metrics: Metrics) -> None:
         self.session = session
         self.database = database
+        self.metrics = metrics
         # Events above `floor`, in order; the first `stored` of them are rows.
         self.tail: list[Event] = []
         self.stored = 0
@@ -87,19 +89,20 @@ class Log:
 
         Raises `stuck` after the last one.
         """
-        while True:
-            more = self.more
-            batch = await self.newer(after)
-            for event in batch:
-                yield event
-            if batch:
-                after = batch[-1].seq
-            elif self.stuck:
-                raise self.stuck
-            elif self.closed:
-                return
-            else:
-                await more.wait()
+        with self.metrics.followers.track_inprogress():
+            while True:
+                more = self.more
+                batch = await self.newer(after)
+                for event in batch:
+                    yield event
+                if batch:
+                    after = batch[-1].seq
+                elif self.stuck:
+                    raise self.stuck
+                elif self.closed:
+                    return
+                else:
+                    await more.wait()
 
     async def newer(self, after: int) -> Sequence[Event]:
         """Events above `after` that there are by now, or the first of them; none when there is none."""
@@ -109,6 +112,11 @@ class Log:
                 return rows
             after = floor
         return self.tail[bisect_right(self.tail, after, key=attrgetter("seq")) :]
+
+    def check(self, after: int) -> None:
+        """Raises Refusal for a number that no event of the session has reached: it is from elsewhere."""
+        if after > self.seq:
+            raise Refusal(f"The last event of {self.session!r} is {self.seq}, not {after}.", field="after")
 
     def stick(self, why: Refusal | None) -> None:
         """Tell every follower that the turn under way cannot end; None once it can again."""
@@ -177,6 +185,7 @@ class Log:
         self.tail += events
         self.seq = events[-1].seq
         self._wake()
+        self.metrics.see(self.session, events)
 
     def _show_text(self) -> None:
         """Show the gathered text, unless rows are being written or no number is reserved: then soon."""
@@ -235,15 +244,16 @@ def writer_after(fact: Event, writer: str) -> str:
 class Logs:
     """The logs in use: each lives as long as a turn or a follower holds it, and one a session."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, metrics: Metrics | None = None) -> None:
         self.database = database
+        self.metrics = metrics or Metrics()
         self.open: WeakValueDictionary[str, Log] = WeakValueDictionary()
         self.closed = asyncio.Event()
 
     def of(self, session: str) -> Log:
         found = self.open.get(session)
         if found is None:
-            found = self.open[session] = Log(session, self.database)
+            found = self.open[session] = Log(session, self.database, self.metrics)
             found.closed = self.closed.is_set()
         return found
 

@@ -144,7 +144,7 @@ def store(session: str, batch: Iterable[events.Event], reserved: int) -> None:
     if not Session.objects.filter(id=session).update(**changed, **used):
         raise UnknownSession(session)
     Event.objects.bulk_create(
-        Event(session_id=session, seq=e.seq, turn=e.turn, type=e.event.type, data=e.model_dump_json())
+        Event(session_id=session, seq=e.seq, turn=e.turn, type=e.event.type, data=e.as_json)
         for e in rows
     )
     Passage.objects.bulk_create(

@@ -3,16 +3,19 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from cli.daemon.api import access, context, events, health, models, openai, sessions, turns
+from cli.daemon.api import access, context, events, health, metrics, models, openai, sessions, turns
 from cli.daemon.api.dialect import Renderer, answer_problem
+from cli.daemon.api.query import strict
 from opta.api import make_api
 from opta.errors import Refusal
 
 api = make_api("Opta daemon", answer_problem, openapi_url="openapi.json", docs_url=None, renderer=Renderer())
-for each in (health, access, models, sessions, context, turns, events):
+api.add_decorator(strict)
+for each in (health, metrics, access, models, sessions, context, turns, events):
     api.add_router("", each.router)
 
 compatible = make_api("Opta daemon, as OpenAI's", answer_problem, openapi_url=None, urls_namespace="v1")
+compatible.add_decorator(strict)
 compatible.add_router("", openai.router)
 
 urlpatterns = [path("v3/", api.urls), path("v1/", compatible.urls)]

@@ -11,6 +11,7 @@ Need = Literal["open"] | Scope
 ROUTES: dict[tuple[str, str], Need] = {
     # The status site asks it whether the daemon is there; it says little.
     ("GET", "/v3/health"): "open",
+    ("GET", "/v3/metrics"): "read",
     ("GET", "/v3/openapi.json"): "read",
     ("GET", "/v3/schema"): "read",
     # A page that says nothing yet, and where it brings the code that is its key.
