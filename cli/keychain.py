@@ -1,13 +1,20 @@
 """Keys of providers: in the system's keychain, or in a file of the user's alone where there is none."""
 
+import errno
 import json
+import logging
 import os
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from opta import paths
+
+log = logging.getLogger(__name__)
 
 SERVICE = "opta"
 KEYCHAIN = "the system's keychain"
+KEYS = TypeAdapter(dict[str, str])
 
 
 def file() -> Path:
@@ -26,46 +33,48 @@ def store(name: str, secret: str) -> str:
 def find(name: str) -> str | None:
     """The key under a name. The file is asked too: it may be from a time without a keychain."""
     import keyring  # 120 ms, which only a provider with a key costs
-    from keyring.errors import KeyringError
 
     try:
         found = keyring.get_password(SERVICE, name)
-    except KeyringError:
-        found = None  # there is none, or it is locked
+    except Exception as error:  # there is none, or it is locked; what a backend raises is its own
+        log.info("the system's keychain cannot be asked: %s", error)
+        found = None
     return found or kept().get(name)
 
 
 def forget(name: str) -> None:
     """Drop a key, wherever it is; it is no matter if there is none."""
     import keyring
-    from keyring.errors import KeyringError
 
     write({key: value for key, value in kept().items() if key != name})
     try:
         if keyring.get_password(SERVICE, name) is not None:
             keyring.delete_password(SERVICE, name)
-    except KeyringError:
-        return  # nothing was kept where nothing can be asked
+    except Exception as error:  # nothing was kept where nothing can be asked
+        log.info("the system's keychain cannot be asked: %s", error)
 
 
 def keep(name: str, secret: str) -> bool:
     """Whether the system's keychain took the key: read back, for some take and forget."""
     import keyring
-    from keyring.errors import KeyringError
 
     try:
         keyring.set_password(SERVICE, name, secret)
         return keyring.get_password(SERVICE, name) == secret
-    except KeyringError:
+    except Exception as error:  # as above
+        log.info("the system's keychain cannot be asked: %s", error)
         return False
 
 
 def kept() -> dict[str, str]:
+    """What the file holds. Raises OSError when it cannot be read as that."""
     try:
-        found: dict[str, str] = json.loads(file().read_text())
+        return KEYS.validate_json(file().read_bytes())
     except FileNotFoundError:
         return {}
-    return found
+    except ValidationError as error:
+        what = "it does not hold keys: remove it, and add the providers' keys again"
+        raise OSError(errno.EINVAL, what, str(file())) from error
 
 
 def write(keys: dict[str, str]) -> None:

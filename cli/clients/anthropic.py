@@ -1,12 +1,15 @@
 """Anthropic's chat wire. Source: Anthropic's API reference, "Messages" and "Streaming messages"."""
 
+import re
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from json import JSONDecodeError, loads
+from json import JSONDecodeError, dumps, loads
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import Field
 
-from cli.clients.server import Card, Error, Known, Refused, Server, Stream, failure
+from cli.clients.refusals import Envelope, Error, Refused, Wire, failure
+from cli.clients.server import Card, Known, Server
+from cli.clients.stream import Stream
 from cli.protocol.events import Usage
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Finish, Message, Piece, Progress, Reasoning, ToolCall
@@ -16,10 +19,22 @@ REASONS = {"max_tokens": "length", "model_context_window_exceeded": "length", "t
 # Anthropic keeps a prompt's beginning only up to where it is asked to.
 KEEP = {"cache_control": {"type": "ephemeral"}}
 # What its errors are called here.
-CODES = {"not_found_error": "model_not_found", "overloaded_error": "upstream_error"}
+CODES = {
+    "not_found_error": "model_not_found",
+    "overloaded_error": "provider_busy",
+    "rate_limit_error": "provider_busy",
+}
+KNOWN = {
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+}
 
 
-class Counts(BaseModel):
+class Counts(Wire):
     """`input_tokens` are those that were neither kept from before nor kept from now on."""
 
     input_tokens: int | None = None
@@ -28,15 +43,18 @@ class Counts(BaseModel):
     cache_creation_input_tokens: int | None = None
 
 
-class Block(BaseModel):
-    type: str
+class Block(Wire):
+    """`input` is empty where it comes in deltas."""
+
+    type: str = ""
     id: str = ""
     name: str = ""
     text: str = ""
     thinking: str = ""
+    input: dict[str, Any] = Field(default_factory=dict)
 
 
-class Delta(BaseModel):
+class Delta(Wire):
     """Of a block, or of the message as a whole."""
 
     text: str = ""
@@ -45,29 +63,33 @@ class Delta(BaseModel):
     stop_reason: str | None = None
 
 
-class Start(BaseModel):
+class Start(Wire):
     model: str = ""
     usage: Counts = Counts()
 
 
-class Frame(BaseModel):
-    """Any event of the stream: `type` says which of the rest it has."""
+class Event(Envelope):
+    """Any event of the stream; the API may get new ones at any time."""
 
-    type: str
+    type: str = ""
+
+
+class Frame(Event):
+    """One of KNOWN: `type` says which of the rest it has."""
+
     index: int = 0
     message: Start | None = None
     content_block: Block | None = None
     delta: Delta = Delta()
     usage: Counts = Counts()
-    error: Error | None = None
 
 
-class Model(BaseModel):
+class Model(Wire):
     id: str
     max_input_tokens: int | None = None
 
 
-class Models(BaseModel):
+class Models(Wire):
     data: list[Model]
     has_more: bool = False
     last_id: str | None = None
@@ -90,7 +112,7 @@ class Anthropic(Server):
         found: list[Known] = []
         page: dict[str, str] = {"limit": "1000"}
         while True:
-            answer = self.parse(Models, await self.get(f"{self.url}/v1/models", params=page))
+            answer = self.parse(Models, await self.fetch(f"{self.url}/v1/models", params=page))
             found += [Known(id=model.id, context=model.max_input_tokens) for model in answer.data]
             if not answer.has_more or not answer.last_id:
                 return found
@@ -112,16 +134,22 @@ class Anthropic(Server):
                 if isinstance(frame, Progress):
                     yield frame
                     continue
-                event = self.parse(Frame, frame)
+                if frame == b"[DONE]":  # some that speak this API end as OpenAI's does
+                    break
+                event = self.parse(Event, frame)
                 if event.error:
                     raise refused(529, event.error)
-                for piece in answer.take(event):
+                if event.type not in KNOWN:
+                    continue
+                for piece in answer.take(self.parse(Frame, frame)):
                     yield piece
                 stream.begun = answer.begun
-                if answer.ended:
+                if event.type == "message_stop":
                     break
-        if not answer.ended:
+        if not answer.reason:
             raise Failure("upstream_truncated", f"The answer from {self.url} stopped before its end.")
+        if answer.reason == "refusal":
+            raise Failure("upstream_refused", f"{self.title} refused to go on with its answer.")
         for piece in answer.rest():
             yield piece
 
@@ -130,8 +158,8 @@ class Anthropic(Server):
 
     async def count(self, model: str, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> int:
         asked = prompt(model, messages, tools)
-        async with self.answer("POST", f"{self.url}/v1/messages/count_tokens", json=asked) as response:
-            return self.parse(Counts, await response.aread()).input_tokens or 0
+        said = await self.fetch(f"{self.url}/v1/messages/count_tokens", method="POST", json=asked)
+        return self.parse(Counts, said).input_tokens or 0
 
     def refused(self, status: int, error: Error) -> Refused:
         return refused(status, error)
@@ -143,9 +171,10 @@ class Assembly:
     def __init__(self) -> None:
         self.calls: dict[int, tuple[Block, list[str]]] = {}
         self.counts: dict[str, int] = {}
-        self.reason = "stop"
+        # Why it ended, in the API's words.
+        self.reason = ""
         self.model = ""
-        self.begun = self.ended = False
+        self.begun = False
 
     def take(self, event: Frame) -> Iterator[Piece]:
         """Add an event; yields the text and the thoughts in it."""
@@ -163,9 +192,9 @@ class Assembly:
                     self.calls[event.index][1].append(event.delta.partial_json)
                 yield from said(event.delta)
             case "message_delta":
-                self.reason = REASONS.get(event.delta.stop_reason or "", self.reason)
+                self.reason = event.delta.stop_reason or self.reason
             case "message_stop":
-                self.ended = True
+                self.reason = self.reason or "end_turn"
 
     def count(self, counts: Counts) -> None:
         """The latest word on each number holds; the first event has some, the last but one the others."""
@@ -173,7 +202,7 @@ class Assembly:
 
     def rest(self) -> Iterator[Piece]:
         for _, (block, written) in sorted(self.calls.items()):
-            yield ToolCall(id=block.id, name=block.name, arguments="".join(written) or "{}")
+            yield ToolCall(id=block.id, name=block.name, arguments="".join(written) or dumps(block.input))
         cached = self.counts.get("cache_read_input_tokens", 0)
         fresh = self.counts.get("input_tokens", 0) + self.counts.get("cache_creation_input_tokens", 0)
         usage = Usage(
@@ -181,7 +210,8 @@ class Assembly:
             completion_tokens=self.counts.get("output_tokens", 0),
             cached_tokens=cached,
         )
-        yield Finish.model_validate({"reason": self.reason, "usage": usage, "model": self.model})
+        reason = REASONS.get(self.reason, "stop")
+        yield Finish.model_validate({"reason": reason, "usage": usage, "model": self.model})
 
 
 def said(part: Block | Delta) -> Iterator[Piece]:
@@ -255,14 +285,19 @@ def conversation(messages: Sequence[Message]) -> dict[str, Any]:
 
 
 def blocks(message: Message) -> list[dict[str, Any]]:
-    if message.call:
-        return [{"type": "tool_result", "tool_use_id": message.call, "content": message.content}]
+    if message.call is not None:
+        return [{"type": "tool_result", "tool_use_id": lawful(message.call), "content": message.content}]
     text = [{"type": "text", "text": message.content}] if message.content.strip() else []
     uses = [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": written(call)}
+        {"type": "tool_use", "id": lawful(call.id), "name": call.name, "input": written(call)}
         for call in message.calls
     ]
     return [*text, *uses]
+
+
+def lawful(id: str) -> str:
+    """A call's id as the API takes it: another server, which the session had before, may have made it."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", id)
 
 
 def written(call: ToolCall) -> dict[str, Any]:

@@ -49,16 +49,17 @@ class LMX(OpenAI):
         return "LMX" if self.name.lower() == "lmx" else f"LMX {self.name}"
 
     async def card(self, model: str) -> Card:
-        found = self.parse(Model, await self.get(f"{self.base}/models/{quote(model)}"))
+        found = self.parse(Model, await self.fetch(f"{self.base}/models/{quote(model)}"))
         return Card(context=found.known.context, counts=found.lmx is not None)
 
     async def count(self, model: str, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> int:
         """By the model's own template and tokenizer; a model that is not loaded is loaded for it."""
         body = {"model": model, "messages": [wire(message) for message in messages]}
         asked = {**body, "tools": list(tools)} if tools else body
-        async with self.answer("POST", f"{self.base}/tokenize", json=asked) as response:
-            return self.parse(Count, await response.aread()).count
+        within = self.limits.first_token_seconds
+        said = await self.fetch(f"{self.base}/tokenize", method="POST", within=within, json=asked)
+        return self.parse(Count, said).count
 
     async def read(self, name: str, query: Mapping[str, str]) -> bytes:
         """What stands at one of READS, as LMX wrote it. Raises Refused with LMX's status."""
-        return await self.get(f"{self.url}{READS[name].path}", params=dict(query))
+        return await self.fetch(f"{self.url}{READS[name].path}", params=dict(query))

@@ -1,71 +1,105 @@
-"""OpenAI's chat wire, as most model servers speak it.
+"""OpenAI's chat wire, as most model servers speak it: each a little differently.
 
 Source: OpenAI's API reference, "Chat completions" and "Streaming"; `reasoning_content` is DeepSeek's and
-llama.cpp's word for what a model thinks, `reasoning` OpenRouter's and Ollama's.
+llama.cpp's word for what a model thinks, `reasoning` OpenRouter's and Ollama's, and Mistral has both text
+and thoughts in a list.
 """
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass
+from json import dumps
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, Field
 
-from cli.clients.server import Error, Known, Server, Stream, failure
+from cli.clients.refusals import Envelope, Wire, failure
+from cli.clients.server import Known, Server
+from cli.clients.stream import Stream
 from cli.protocol.events import Usage
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Finish, Message, Piece, Progress, Reasoning, ToolCall
 
+# Reasons for which an answer is none.
+BROKEN_OFF = {
+    "error": ("upstream_error", "broke off its answer"),
+    "content_filter": ("upstream_refused", "withheld its answer, or the rest of it"),
+}
 
-class Function(BaseModel):
-    name: str | None = None
-    arguments: str | None = None
+
+class Function(Wire):
+    """Some servers give the arguments as an object, and not as its text."""
+
+    name: str = ""
+    arguments: str | dict[str, Any] = ""
+
+    @property
+    def written(self) -> str:
+        return self.arguments if isinstance(self.arguments, str) else dumps(self.arguments)
 
 
-class CallPart(BaseModel):
-    index: int = 0
-    id: str | None = None
+class CallPart(Wire):
+    index: int | None = None
+    id: str = ""
     function: Function = Function()
 
 
-class Delta(BaseModel):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[CallPart] | None = None
+class Part(Wire):
+    """A piece of Mistral's content: text, or a thought made of such pieces."""
+
+    text: str = ""
+    thinking: "str | list[Part]" = ""
 
 
-class Choice(BaseModel):
-    delta: Delta = Delta()
+class Delta(Wire):
+    content: str | list[Part] = ""
+    reasoning_content: str = ""
+    reasoning: str = ""
+    tool_calls: list[CallPart] = Field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return flat(self.content)
+
+    @property
+    def thought(self) -> str:
+        parts = [] if isinstance(self.content, str) else self.content
+        return self.reasoning_content or self.reasoning or "".join(flat(part.thinking) for part in parts)
+
+
+class Choice(Wire):
+    """`message` is what a server has in place of `delta` that says all at once."""
+
+    delta: Delta = Field(default=Delta(), validation_alias=AliasChoices("delta", "message"))
     finish_reason: str | None = None
 
 
-class Details(BaseModel):
-    cached_tokens: int | None = None
+class Details(Wire):
+    cached_tokens: int = 0
 
 
-class Counts(BaseModel):
+class Counts(Wire):
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    prompt_tokens_details: Details | None = None
+    prompt_tokens_details: Details = Details()
 
 
-class Chunk(BaseModel):
-    """One frame of a streamed answer; `error` alone when the server broke off."""
+class Chunk(Envelope):
+    """One frame of an answer; `error` alone when the server broke off."""
 
     model: str = ""
     choices: list[Choice] = Field(default_factory=list)
     usage: Counts | None = None
-    error: Error | None = None
 
 
-class Lmx(BaseModel):
+class Lmx(Wire):
     """What LMX says of a model beyond OpenAI's shape."""
 
     loaded: bool
     context: int
 
 
-class Model(BaseModel):
+class Model(Wire):
     """`context_length` is OpenRouter's word, `max_model_len` vLLM's."""
 
     id: str
@@ -79,7 +113,7 @@ class Model(BaseModel):
         return Known(id=self.id, context=context, loaded=self.lmx.loaded if self.lmx else None)
 
 
-class Models(BaseModel):
+class Models(Wire):
     data: list[Model]
 
 
@@ -94,7 +128,7 @@ class OpenAI(Server):
         return {"Authorization": f"Bearer {secret}"}
 
     async def listing(self) -> list[Known]:
-        return [model.known for model in self.parse(Models, await self.get(f"{self.base}/models")).data]
+        return [model.known for model in self.parse(Models, await self.fetch(f"{self.base}/models")).data]
 
     async def chat(
         self, model: str, messages: Sequence[Message], tools: Sequence[dict[str, Any]], **options: Any
@@ -115,6 +149,7 @@ class OpenAI(Server):
                     yield frame
                     continue
                 if frame == b"[DONE]":
+                    answer.ended = True
                     break
                 chunk = self.parse(Chunk, frame)
                 if chunk.error:
@@ -122,8 +157,11 @@ class OpenAI(Server):
                 for piece in answer.take(chunk):
                     yield piece
                 stream.begun = answer.begun
-        if answer.reason is None:
+        if not answer.ended:
             raise Failure("upstream_truncated", f"The answer from {self.url} stopped before its end.")
+        if why := BROKEN_OFF.get(answer.reason):
+            code, what = why
+            raise Failure(code, f"{self.title} {what} ({answer.reason}).")
         for piece in answer.rest():
             yield piece
 
@@ -132,48 +170,71 @@ class Assembly:
     """What an answer amounts to besides its text: calls come in fragments, usage in the last frame."""
 
     def __init__(self) -> None:
-        self.calls: dict[int, dict[str, str]] = {}
+        self.calls: list[Fragments] = []
         self.usage = Usage()
-        self.reason: str | None = None
+        self.reason = ""
         self.model = ""
-        self.begun = False
+        self.begun = self.ended = False
 
     def take(self, chunk: Chunk) -> Iterator[Piece]:
         """Add a frame; yields the text and the thoughts in it."""
         self.model = chunk.model or self.model
         for choice in chunk.choices[:1]:
             self.reason = choice.finish_reason or self.reason
+            self.ended = self.ended or bool(self.reason)
             yield from self._say(choice.delta)
         if chunk.usage:
-            cached = chunk.usage.prompt_tokens_details
             self.usage = Usage(
                 prompt_tokens=chunk.usage.prompt_tokens,
                 completion_tokens=chunk.usage.completion_tokens,
-                cached_tokens=(cached.cached_tokens or 0) if cached else 0,
+                cached_tokens=chunk.usage.prompt_tokens_details.cached_tokens,
             )
 
     def rest(self) -> Iterator[Piece]:
-        for index, call in sorted(self.calls.items()):
+        for place, call in enumerate(sorted(self.calls, key=lambda call: call.index)):
             # Some servers give no id; a result needs one to belong to.
-            yield ToolCall(**{**call, "id": call["id"] or f"call_{index}"})
+            yield ToolCall(id=call.id or f"call_{place}", name=call.name, arguments=call.arguments)
         reason = self.reason if self.reason in ("length", "tool_calls") else "stop"
         yield Finish.model_validate({"reason": reason, "usage": self.usage, "model": self.model})
 
     def _say(self, delta: Delta) -> Iterator[Piece]:
-        for part in delta.tool_calls or ():
+        for part in delta.tool_calls:
             self._call(part)
-        thought = delta.reasoning_content or delta.reasoning
-        self.begun = self.begun or bool(thought or delta.content or delta.tool_calls)
-        if thought:
-            yield Reasoning(text=thought)
-        if delta.content:
-            yield delta.content
+        self.begun = self.begun or bool(delta.thought or delta.text or delta.tool_calls)
+        if delta.thought:
+            yield Reasoning(text=delta.thought)
+        if delta.text:
+            yield delta.text
 
     def _call(self, part: CallPart) -> None:
-        call = self.calls.setdefault(part.index, {"id": "", "name": "", "arguments": ""})
-        call["id"] = part.id or call["id"]
-        call["name"] += part.function.name or ""
-        call["arguments"] += part.function.arguments or ""
+        """Add a fragment to its call: by index, else by id, and what has neither is the last one's.
+
+        A name under another id begins another call, also at the same index: some servers count none.
+        """
+        same = [call for call in self.calls if part.index in (None, call.index)]
+        call = next((call for call in same if part.id and call.id == part.id), same[-1] if same else None)
+        another = call and part.id and call.id not in ("", part.id) and part.function.name
+        if call is None or another:
+            call = Fragments(len(self.calls) if part.index is None else part.index)
+            self.calls.append(call)
+        call.id = call.id or part.id
+        if part.function.name != call.name:  # some say it again with each fragment
+            call.name += part.function.name
+        call.arguments += part.function.written
+
+
+@dataclass
+class Fragments:
+    """A call as far as it has come."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+def flat(content: str | list[Part]) -> str:
+    return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
 def wire(message: Message) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from cli.clients.breaker import Breaker
 from cli.clients.discovery import Discovery
 from cli.clients.lmx import LMX
 from cli.clients.openai import OpenAI
-from cli.clients.server import Busy, Card, Known, Server, Unreachable
+from cli.clients.refusals import Busy, Unreachable
+from cli.clients.server import Card, Known, Server
 from cli.config import Config, Limits, Provider
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Message, Piece
@@ -98,10 +99,11 @@ class Providers:
                     if others:
                         targets = others
                         continue
-                    if not isinstance(failure, Busy) or failure.after > LONGEST_WAIT or not waits:
+                    after = failure.after if isinstance(failure, Busy) else None
+                    if after is None or after > LONGEST_WAIT or not waits:
                         raise
                     waits -= 1
-                    await asyncio.sleep(failure.after)
+                    await asyncio.sleep(after)
                     continue
                 self.last[model] = target.server
                 yield first

@@ -1,52 +1,29 @@
-"""A model server on the wire: connecting, limits, signs of life, and what its refusals mean.
-
-Failure             cli.protocol.failures
-├── Unreachable     no connection: nothing was sent, another server may be asked
-├── Refused         an answer that is not 200
-│   └── Busy        429 or 503 with Retry-After: nothing was begun, the same may be asked again
-└── LeavesLan       cli.clients.transport
-"""
+"""A model server on the wire: connecting, its key, its limits, and its answer or refusal."""
 
 import asyncio
-import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from contextlib import asynccontextmanager, suppress
+from json import dumps, loads
 from typing import Any, NoReturn, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from cli.clients import refusals
 from cli.clients.breaker import Breaker
+from cli.clients.refusals import BUSY, UNAUTHORIZED, Busy, Error, Refused, Unreachable
 from cli.clients.transport import Lan, Open
 from cli.config import Limits
-from cli.protocol.failures import HINTS, Failure
-from cli.protocol.messages import Message, Piece, Progress
+from cli.protocol.failures import Failure
+from cli.protocol.messages import Message, Piece
 
 Body = TypeVar("Body", bound=BaseModel)
 
-# How LMX says in a comment how far a prompt is read.
-READING = re.compile(rb": ?reading (\d{1,12})/(\d{1,12})")
 # What a server is asked beside an answer, such as its models, is there at once or not at all.
 ASIDE_SECONDS = 10.0
-
-
-class Unreachable(Failure):
-    pass
-
-
-class Refused(Failure):
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(code, message)
-        self.status = status
-
-
-class Busy(Refused):
-    def __init__(self, refused: Refused, after: float) -> None:
-        super().__init__(refused.status, refused.code, refused.message)
-        self.after = after
+# More of what a server says in refusal nobody reads.
+REFUSAL_BYTES = 100_000
 
 
 class Known(BaseModel):
@@ -62,18 +39,6 @@ class Card(BaseModel):
 
     context: int | None = None
     counts: bool = False
-
-
-class Error(BaseModel):
-    message: str
-    code: str | int | None = None
-    type: str | None = None
-
-
-class Envelope(BaseModel):
-    """How OpenAI and Anthropic alike say what is wrong."""
-
-    error: Error
 
 
 def no_key() -> None:
@@ -102,6 +67,7 @@ class Server(ABC):
         self.key = key
         self.lan = lan
         self.secret: str | None = None
+        self.finding: asyncio.Task[str | None] | None = None
         self.breaker = breaker or Breaker()
         # Reading has limits of its own, which any byte puts off; trust_env: no proxy, no .netrc.
         timeout = httpx.Timeout(None, connect=self.limits.connect_seconds)
@@ -155,13 +121,15 @@ class Server(ABC):
     async def close(self) -> None:
         await self.http.aclose()
 
-    async def get(self, url: str, **request: Any) -> bytes:
-        """What stands there, within ASIDE_SECONDS."""
+    async def fetch(
+        self, url: str, *, method: str = "GET", within: float = ASIDE_SECONDS, **request: Any
+    ) -> bytes:
+        """The whole of what stands there, within so many seconds."""
         try:
-            async with asyncio.timeout(ASIDE_SECONDS), self.answer("GET", url, **request) as response:
+            async with asyncio.timeout(within), self.answer(method, url, **request) as response:
                 return await response.aread()
         except TimeoutError as error:
-            raise self.silent(ASIDE_SECONDS) from error
+            raise self.silent(within) from error
 
     @asynccontextmanager
     async def answer(self, method: str, url: str, **request: Any) -> AsyncIterator[httpx.Response]:
@@ -170,9 +138,9 @@ class Server(ABC):
         response = await self.send(said)
         try:
             if response.status_code != httpx.codes.OK:
-                raise self.refusal(response, await response.aread())
+                raise self.refusal(response, await self.words(response))
             yield response
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             self.broke(error)
         finally:
             await response.aclose()
@@ -191,35 +159,57 @@ class Server(ABC):
             raise Unreachable(self.unreachable, message) from error
         except TimeoutError as error:
             raise self.silent(limits.first_token_seconds) from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             self.broke(error)
         self.breaker.answered()
         return response
 
     async def headers(self) -> dict[str, str]:
         if self.secret is None:
-            self.secret = await asyncio.to_thread(self.key) or ""
+            self.secret = await self.find()
         return self.credentials(self.secret) if self.secret else {}
 
-    def refusal(self, response: httpx.Response, body: bytes) -> Refused:
-        """An answer that is not 200, also when it is not in OpenAI's envelope."""
-        status = response.status_code
+    async def find(self) -> str:
+        """The key, empty for none.
+
+        The system may ask the user for it. One thread waits for that, also when no request does any more:
+        once the keychain is unlocked the next one has the key.
+        """
+        if self.finding is None or self.finding.done():
+            self.finding = asyncio.create_task(asyncio.to_thread(self.key))
         try:
-            error = Envelope.model_validate_json(body).error
-        except ValidationError:
-            text = body[:200].decode(errors="replace")
-            error = Error(message=f"{self.url} answered {status}: {text!r}.")
-        if status in (401, 403):
+            async with asyncio.timeout(self.limits.connect_seconds):
+                return await asyncio.shield(self.finding) or ""
+        except TimeoutError as error:
+            message = f"The system's keychain did not give the key of {self.title}: it may be locked."
+            raise Failure("key_unreadable", message) from error
+        except OSError as error:
+            raise Failure("key_unreadable", f"The key of {self.title} cannot be read: {error}") from error
+
+    def refusal(self, response: httpx.Response, body: bytes) -> Refused:
+        status = response.status_code
+        if status in UNAUTHORIZED:
             self.secret = None  # another may be stored by now
-        refused = self.refused(status, error)
-        after = seconds(response.headers.get("Retry-After", ""))
-        return Busy(refused, after) if status in (429, 503) and after is not None else refused
+        refused = self.refused(status, refusals.read(self.url, status, body))
+        after = refusals.seconds(response.headers.get("Retry-After", ""))
+        return Busy(refused, after) if status in BUSY else refused
+
+    async def words(self, response: httpx.Response) -> bytes:
+        """The body of a refusal, or what has come of it by now: that it is one is known already."""
+        said = b""
+        with suppress(TimeoutError, httpx.RequestError):
+            async with asyncio.timeout(min(ASIDE_SECONDS, self.limits.idle_seconds)):
+                async for chunk in response.aiter_bytes():
+                    said += chunk
+                    if len(said) > REFUSAL_BYTES:
+                        break
+        return said
 
     def refused(self, status: int, error: Error) -> Refused:
         """What the server says is wrong, under a code of ours."""
-        return failure(status, error)
+        return refusals.failure(status, error)
 
-    def broke(self, error: httpx.TransportError) -> NoReturn:
+    def broke(self, error: httpx.RequestError) -> NoReturn:
         message = f"The connection to {self.url} broke before the end of the answer: {error}."
         raise Failure("upstream_truncated", message) from error
 
@@ -229,66 +219,15 @@ class Server(ABC):
     def parse(self, kind: type[Body], data: bytes) -> Body:
         try:
             return kind.model_validate_json(data)
-        except ValidationError as error:
+        except ValidationError:
+            pass  # what is no UTF-8 may have it wrong in one letter
+        try:
+            return kind.model_validate_json(mended(data))
+        except (ValueError, RecursionError) as error:
             message = f"{self.url} answered what is no {kind.__name__} of its API: {data[:200]!r}."
             raise Failure("upstream_error", message) from error
 
 
-class Stream:
-    """An answer's server-sent events, for as long as the server shows life; any byte is a sign of it."""
-
-    def __init__(self, server: Server, response: httpx.Response) -> None:
-        self.server = server
-        self.response = response
-        # Whether the first token came: from then on the server may not be silent for as long.
-        self.begun = False
-
-    async def frames(self) -> AsyncIterator[bytes | Progress]:
-        """The data of each event, and how far the prompt is read.
-
-        Split at \\n alone: text may hold U+2028 or U+0085, at which `aiter_lines` would tear a frame.
-        """
-        rest, data = b"", []
-        async for chunk in self.chunks():
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                line = line.rstrip(b"\r")
-                if line.startswith(b"data:"):
-                    data.append(line.removeprefix(b"data:").removeprefix(b" "))
-                elif found := READING.fullmatch(line):
-                    yield Progress(done=int(found[1]), total=int(found[2]))
-                elif not line and data:
-                    yield b"\n".join(data)
-                    data = []
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        limits, chunks = self.server.limits, self.response.aiter_bytes()
-        while True:
-            limit = limits.idle_seconds if self.begun else limits.first_token_seconds
-            try:
-                async with asyncio.timeout(limit):
-                    chunk = await anext(chunks)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as error:
-                raise self.server.silent(limit) from error
-            yield chunk
-
-
-def failure(status: int, error: Error) -> Refused:
-    """What a server says is wrong, under a code of ours."""
-    if isinstance(error.code, str) and error.code in HINTS:
-        return Refused(status, error.code, error.message)
-    if status in (401, 403):
-        return Refused(status, "provider_unauthorized", error.message)
-    return Refused(status, "upstream_error" if status >= 500 else "upstream_refused", error.message)
-
-
-def seconds(retry_after: str) -> float | None:
-    """Retry-After, which is seconds or a date (RFC 9110, 10.2.3); None when it is neither."""
-    if retry_after.isascii() and retry_after.replace(".", "", 1).isdigit():
-        return float(retry_after)
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+def mended(data: bytes) -> bytes:
+    """JSON with a ? for each letter that UTF-8 does not have: a byte cut off, half a surrogate pair."""
+    return dumps(loads(data.decode(errors="replace")), ensure_ascii=False).encode(errors="replace")

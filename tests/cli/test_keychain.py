@@ -89,3 +89,35 @@ def test_a_key_of_the_file_is_gone_from_it_once_there_is_a_keychain(system: Memo
 
 def test_a_key_that_was_never_kept_is_none(no_system):
     assert keychain.find("nobody") is None
+
+
+class Haywire(KeyringBackend):
+    """A keychain behind a bus that is down: what it raises is no error of the library's."""
+
+    priority = 1
+
+    def get_password(self, service: str, username: str) -> str | None:
+        raise ConnectionRefusedError("the bus is down")
+
+    set_password = delete_password = get_password
+
+
+def test_a_keychain_that_raises_what_it_likes_is_none(home: Path):
+    before = keyring.get_keyring()
+    keyring.set_keyring(Haywire())
+    try:
+        assert "keys.json" in keychain.store("claude", "sk-1")
+        assert keychain.find("claude") == "sk-1"
+        keychain.forget("claude")
+        assert keychain.find("claude") is None
+    finally:
+        keyring.set_keyring(before)
+
+
+def test_a_file_that_holds_no_keys_is_named_and_left_alone(no_system, home: Path):
+    home.mkdir()
+    keychain.file().write_text("sk-1")
+    for act in (lambda: keychain.find("claude"), lambda: keychain.store("claude", "sk-2")):
+        with pytest.raises(OSError, match=r"keys\.json"):
+            act()
+    assert keychain.file().read_text() == "sk-1"

@@ -8,7 +8,7 @@ import pytest
 import inference.errors
 from cli.clients.anthropic import Anthropic
 from cli.clients.lmx import LMX
-from cli.clients.server import Refused
+from cli.clients.refusals import Refused
 from cli.protocol.failures import HINTS, Failure
 from cli.protocol.messages import Finish, Message, Piece, Progress, ToolCall
 from opta.errors import Refusal

@@ -138,7 +138,8 @@ async def test_the_request_is_in_its_words(client: Anthropic, one: Scripted):
         (404, "not_found_error", "model: opus-99", "model_not_found"),
         (401, "authentication_error", "invalid x-api-key", "provider_unauthorized"),
         (400, "invalid_request_error", "prompt is too long: 3 tokens > 2", "context_length_exceeded"),
-        (529, "overloaded_error", "Overloaded", "upstream_error"),
+        (529, "overloaded_error", "Overloaded", "provider_busy"),
+        (429, "rate_limit_error", "Slow down", "provider_busy"),
     ],
 )
 async def test_a_refusal_has_a_code_of_ours(client: Anthropic, one: Scripted, status, type, message, code):
@@ -153,7 +154,47 @@ async def test_a_refusal_has_a_code_of_ours(client: Anthropic, one: Scripted, st
 async def test_an_error_in_the_middle_and_a_missing_end_are_failures(client: Anthropic, one: Scripted):
     one.will(start(), event("error", error={"type": "overloaded_error", "message": "Overloaded"}))
     one.will(start(), block(0, type="text", text="half"))
-    for code in ("upstream_error", "upstream_truncated"):
+    one.will(start(), stop("refusal"))
+    for code in ("provider_busy", "upstream_truncated", "upstream_refused"):
         with pytest.raises(Failure) as caught:
             await said(client)
         assert caught.value.code == code
+
+
+async def test_what_is_new_in_the_api_or_null_does_not_end_the_answer(client: Anthropic, one: Scripted):
+    one.will(
+        event("message_start", message={"model": "claude-9", "usage": None}),
+        event("vendor_thing", message="a text", index="none"),
+        event("ping"),
+        block(0, type="text", text=None),
+        delta(0, type="text_delta", text="a"),
+        delta(0, type="citations_delta", citation={"url": "x"}),
+        block(1, type="server_tool_use", id="s", name="web_search", input={}),
+        block(2, type="tool_use", id="t", name="add", input={"a": 1}),
+        event("message_delta", delta={"stop_reason": "tool_use"}, usage=None),
+        b"data: [DONE]\n\n",
+    )
+    text, call, finish = await said(client)
+    assert (text, call) == ("a", ToolCall(id="t", name="add", arguments='{"a": 1}'))
+    assert finish.reason == "tool_calls"
+
+
+async def test_an_error_under_a_200_is_told(client: Anthropic, one: Scripted):
+    one.will(b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}')
+    with pytest.raises(Failure, match="Overloaded") as caught:
+        await said(client)
+    assert caught.value.code == "provider_busy"
+
+
+async def test_the_id_of_another_servers_call_is_made_lawful(client: Anthropic, one: Scripted):
+    foreign = ToolCall(id="functions.add:0", name="add")
+    history = [
+        Message(role="user", content="go"),
+        Message(role="assistant", content="", calls=(foreign,)),
+        Message(role="tool", content="2", call=foreign.id),
+    ]
+    one.will(start(), stop())
+    assert [piece async for piece in client.chat("opus", history, [ADD])]
+    _, asked, answered = one.requests[0]["messages"]
+    ids = (asked["content"][0]["id"], answered["content"][0]["tool_use_id"])
+    assert ids == ("functions_add_0", "functions_add_0")

@@ -1,12 +1,13 @@
 """OpenAI's wire against a scripted server: what passes, how long silence may last, what is never repeated."""
 
 import asyncio
+import threading
 from itertools import pairwise
 
 import pytest
 
 from cli.clients.openai import OpenAI
-from cli.clients.server import Busy
+from cli.clients.refusals import Busy
 from cli.config import Limits
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Finish, Progress, Reasoning, ToolCall
@@ -165,3 +166,22 @@ async def test_frames_are_the_same_however_they_are_cut(client: OpenAI, one: Scr
     one.will(*(whole[start:stop] for start, stop in pairwise(cuts)))
     *pieces, _ = await said(client)
     assert pieces == [Progress(done=1, total=2), "a\u2028b", Reasoning(text="c")]
+
+
+async def test_a_keychain_that_stays_locked_is_said_and_holds_one_thread(one: Scripted, closing):
+    unlocked, asked = threading.Event(), []
+
+    def key() -> str:
+        asked.append(1)
+        unlocked.wait(10)
+        return "sk-1"
+
+    client = closing(OpenAI(one.url, "cloud", key=key, limits=Limits(connect_seconds=0.1)))
+    for _ in range(2):
+        with pytest.raises(Failure, match="may be locked") as caught:
+            await said(client)
+        assert caught.value.code == "key_unreadable"
+    unlocked.set()
+    one.will(*says("a"))
+    await said(client)
+    assert ("authorization: bearer sk-1" in one.heads[0], asked) == (True, [1])

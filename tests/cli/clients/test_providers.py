@@ -180,6 +180,17 @@ async def test_busy_without_a_time_is_not_asked_again(providers, one: Scripted):
         await said(client)
 
 
+@pytest.mark.parametrize("status", [429, 503, 529])
+async def test_another_server_is_asked_when_one_has_no_time_and_does_not_say_until_when(
+    providers, one: Scripted, other: Scripted, status: int
+):
+    choices = {"one": {"url": one.url}, "other": {"url": other.url}}
+    client = providers(providers=choices, aliases={"m": ["one/m", "other/m"]})
+    one.will(b'{"error": {"message": "draining"}}', status=status)
+    other.will(*says("free"))
+    assert "free" in await said(client)
+
+
 async def test_a_change_of_the_choices_holds_from_the_next_answer(closing, one: Scripted, other: Scripted):
     choices = Choices(lmx_url=one.url)
     client = closing(Providers(choices))
