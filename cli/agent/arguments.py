@@ -7,7 +7,7 @@ value is changed only where its type is not one that the schema allows.
 import subprocess
 import sys
 from collections.abc import Mapping
-from json import dumps, loads
+from json import JSONDecoder, dumps, loads
 from typing import Any, NoReturn
 
 Schema = Mapping[str, Any]
@@ -51,12 +51,23 @@ def repaired(text: str) -> Any:
         return sendable(loads(text, strict=False, parse_constant=no_constant))
     except (ValueError, RecursionError):
         pass  # more than raw line breaks is wrong
+    if several(text):
+        return None
     try:
         found = in_place(text) if len(text) <= SHORT else apart(text)
         dumps(found, allow_nan=False)
         return sendable(found)
     except (ValueError, RecursionError, subprocess.SubprocessError):
         return None
+
+
+def several(text: str) -> bool:
+    """Whether an object stands before another one: a repair would choose, and which is meant is not known."""
+    try:
+        _, end = JSONDecoder(strict=False).raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return text[end:].lstrip().startswith("{")
 
 
 def in_place(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from json import dumps
@@ -18,6 +19,9 @@ Allow = Callable[[ToolCall], Awaitable[bool]]
 
 AT_ONCE = 8
 CUT_OFF = "The call was cut off at the limit of tokens and did not run. Write less at a time."
+# What every API takes as a tool's name; history repeats the names that a model made up.
+FOREIGN = re.compile(r"[^a-zA-Z0-9_-]+")
+LONGEST_NAME = 64
 TIME_OVER = "Stopped before its end: the turn has used the time that it may take."
 
 
@@ -40,7 +44,9 @@ class Ready:
         return ToolStarted(call=self.call.id, name=self.call.name, arguments=self.given, mutates=mutates)
 
     def done(self, result: str, *, ok: bool = True) -> ToolDone:
-        return ToolDone(call=self.call.id, name=self.call.name, ok=ok, result=result)
+        """The result, sendable: names of files may hold what is no UTF-8."""
+        said = result.encode(errors="replace").decode()
+        return ToolDone(call=self.call.id, name=self.call.name, ok=ok, result=said)
 
 
 def ready(call: ToolCall, catalog: Catalog, *, cut: bool = False) -> Ready:
@@ -56,7 +62,8 @@ def ready(call: ToolCall, catalog: Catalog, *, cut: bool = False) -> Ready:
         except Unfit as unfit:
             problem = str(unfit)
     # As history will have it: the same words, so that a server's kept prefix goes on holding.
-    call = call.model_copy(update={"arguments": dumps(given or {})})
+    name = call.name if offer else FOREIGN.sub("_", call.name)[:LONGEST_NAME] or "unnamed"
+    call = call.model_copy(update={"name": name, "arguments": dumps(given or {})})
     return Ready(call, given or {}, offer, problem)
 
 

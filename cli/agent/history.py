@@ -113,8 +113,8 @@ def distinct(calls: Sequence[ToolCall], messages: Sequence[Message]) -> list[Too
 
 
 def fresh(id: str, taken: set[str]) -> str:
-    """`id`, or with a number behind it when it is taken; from now on it is."""
-    found = next(each for each in candidates(id) if each not in taken)
+    """`id`, or with a number behind it when it is taken; from now on it is. An empty one names nothing."""
+    found = next(each for each in candidates(id or "call") if each not in taken)
     taken.add(found)
     return found
 

@@ -158,7 +158,7 @@ def listed(found: Iterator[str], none: str) -> str:
     """One a line, up to FOUND and LIMIT_BYTES; it says when there is more."""
     rows, size = list(islice(found, FOUND + 1)), 0
     for count, each in enumerate(rows):
-        size += len(each.encode()) + 1
+        size += len(each.encode(errors="replace")) + 1
         if count == FOUND or size > LIMIT_BYTES:
             return "\n".join([*rows[:count], "(There is more: ask for less at once.)"])
     return "\n".join(rows) or none

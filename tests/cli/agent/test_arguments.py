@@ -50,6 +50,10 @@ def test_whatever_it_is_given_it_gives_json_or_nothing(text: str):
         ('"{\\"a\\": 1}"', {"a": 1}),
         ('{"a": "\\ud83d"}', {"a": "?"}),
         ("{'a': '" + "x" * 5_000 + "',}", {"a": "x" * 5_000}),
+        ('{"a": 1} I hope this helps.', {"a": 1}),
+        # Which of two is meant is not known: half of it may be another call.
+        ('{"a": 1}{"a": 2}', None),
+        ('{"a": 1}\n\n{"b": 2}', None),
         ("null", None),
         ("[1, 2]", None),
         ("no json at all", None),

@@ -1,6 +1,7 @@
 """The agent loop, driven by a scripted model and a small table of plain functions."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from itertools import pairwise
@@ -169,6 +170,30 @@ async def test_what_goes_wrong_is_told_to_the_model(call: ToolCall, said: str):
     assert said in result.result
     assert model.asked[-1][-1] == Message(role="tool", content=result.result, call="1")
     assert bodies[-1].text == "I see."
+
+
+@pytest.mark.parametrize("name", ["", "repo.browse files", "add<|channel|>json", "x" * 300, "лес"])
+async def test_a_name_that_a_model_made_up_stays_lawful_in_history(name: str):
+    """Every API takes names of this kind alone: one other would make all later requests fail."""
+    model = Model([wants("", name)], ["I see."])
+    bodies = await played(model)
+    (started,) = (body for body in bodies if isinstance(body, ToolStarted))
+    (done,) = (body for body in bodies if isinstance(body, ToolDone))
+    assert repr(name) in done.result
+    call, result = model.asked[-1][-2].calls[0], model.asked[-1][-1]
+    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call.name)
+    assert started.name == done.name == call.name
+    assert started.call == call.id == result.call != ""
+
+
+async def test_a_result_that_is_no_utf_8_is_told_all_the_same():
+    def names() -> str:
+        return "caf\udce9.txt"  # as Python has a file's name that is no UTF-8
+
+    bodies = await played(Model([wants("1", "names")], ["ok"]), tools={"names": names})
+    (done,) = (body for body in bodies if isinstance(body, ToolDone))
+    assert (done.ok, done.result) == (True, "caf?.txt")
+    done.model_dump_json()
 
 
 async def test_a_call_that_is_not_allowed_does_not_run():

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,11 @@ def test_a_pattern_that_takes_for_ever_is_given_up(root: Path):
 
 def test_every_tool_of_the_table_only_reads(root: Path):
     assert {name: tool.mutates for name, tool in tools(root).items()} == dict.fromkeys(TOOLS, False)
+
+
+def test_a_name_that_is_no_utf_8_is_listed_beside_the_others(root: Path):
+    with suppress(OSError), open(os.path.join(os.fsencode(root), b"caf\xe9.txt"), "w") as file:
+        file.write("alpha")  # macOS keeps no such names
+    assert "README.md" in use(root, "list_dir")
+    assert "README.md" in use(root, "glob", pattern="*")
+    assert "a.py:3: def alpha():" in use(root, "grep", pattern="alpha")
