@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
-from inference.catalog import AUTO, CHAT, Catalog, Model
+from inference.catalog import ANY, AUTO, CHAT, Catalog, Model
 from inference.config import Config
 from inference.errors import LoadCrashed, LoadFailed, RunnerDied, RunnerRefused, ShuttingDown
 from inference.inbox import Inbox, Pause
@@ -259,7 +259,10 @@ class Pool:
         return [id for id, load in self.loads.items() if not load.done()]
 
     def find(self, name: str, kinds: tuple[str, ...] = CHAT) -> Model:
-        """The model called `name`; `auto` is the one of `kinds` used last. Raises Refusal."""
+        """The model called `name`; `auto` is the one of `kinds` used last, where any kind will do the one
+        that a chat would get. Raises Refusal."""
+        if name == AUTO and kinds == ANY:
+            kinds = CHAT
         loaded = {runner.model.id: runner.model for runner in self.runners}
         fit = [model for model in loaded.values() if model.kind in kinds]
         if name == AUTO and fit:

@@ -4,12 +4,11 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.decorators import async_only_middleware
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from inference.api.auth import Handler
 from inference.api.client import client_of, priority_of
@@ -106,10 +105,10 @@ class Choice:
                 self.reason, self.stop = event.reason, event.stop
 
 
-def arguments(call: Call) -> dict[str, Any]:
+def arguments(call: Call) -> msgspec.Raw:
     """A call's arguments as an object; of an answer that was cut short, as far as they came."""
     found = from_json(call.arguments or "{}", allow_partial=True)
-    return found if isinstance(found, dict) else {}
+    return msgspec.Raw(to_json(found if isinstance(found, dict) else {}, inf_nan_mode="null"))
 
 
 async def gather(events: Events, choices: int = 1) -> tuple[list[Choice], Finish]:

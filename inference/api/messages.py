@@ -99,7 +99,7 @@ class Reply:
                 yield self.delta(wire.ThinkingDelta(text))
             case ToolCall(call_id=str(id), name=str(name)):
                 yield from self.close()
-                yield from self.block(ToolCall, wire.ToolUse(id, name))
+                yield from self.block(ToolCall, wire.ToolUse(id, name, msgspec.Raw(b"{}")))
                 if event.arguments:
                     yield self.delta(wire.InputDelta(event.arguments))
             case ToolCall():

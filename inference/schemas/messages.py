@@ -7,14 +7,13 @@ it is accepted wherever Anthropic has it, and changes nothing.
 from itertools import groupby
 from typing import Annotated, Any, Literal
 
-import msgspec
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from inference import request
 from inference.catalog import Defaults
 from inference.request import Call, Chat, Generate, JsonSchema, Sampling
 from inference.schemas.sampling import MOST_STOPS, Count
-from inference.schemas.tools import JsonObject, distinct, offered
+from inference.schemas.tools import Arguments, JsonObject, distinct, offered
 from opta.strict import Strict
 
 MANY = 512
@@ -55,13 +54,13 @@ class ToolUseBlock(Block):
     type: Literal["tool_use"]
     id: str = Field(min_length=1)
     name: str = Field(min_length=1)
-    input: JsonObject
+    input: Arguments
     caller: None = None
     toolset_name: None = None
 
     @property
     def call(self) -> Call:
-        return Call(self.id, self.name, msgspec.json.encode(self.input).decode())
+        return Call(self.id, self.name, self.input)
 
 
 def blocks(value: object) -> object:

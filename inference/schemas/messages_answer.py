@@ -1,9 +1,11 @@
 """What `/v1/messages` answers, whole and in events. Source: Anthropic's API reference, "Messages"."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+from inference.schemas.tools import Written
 
 
 class InputTokens(msgspec.Struct):
@@ -37,7 +39,7 @@ class Thought(msgspec.Struct, tag="thinking", tag_field="type"):
 class ToolUse(msgspec.Struct, tag="tool_use", tag_field="type"):
     id: str
     name: str
-    input: dict[str, Any] = {}
+    input: Written
 
 
 Answered = Text | Thought | ToolUse

@@ -6,14 +6,13 @@ A default is the model's own, or the one that Sampling has, not Ollama's.
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-import msgspec
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
 
 from inference import request
 from inference.catalog import Defaults
 from inference.request import AnyJson, Call, Chat, Generate, JsonSchema, Plain, Prompt, Sampling
 from inference.schemas.sampling import Count, StopStrings
-from inference.schemas.tools import FunctionTool, JsonObject, carried, distinct
+from inference.schemas.tools import Arguments, FunctionTool, carried, distinct
 from opta.strict import Strict
 
 # As many tokens as the context holds; Ollama has both.
@@ -160,7 +159,7 @@ class OllamaAsked(Strict):
 
 class OllamaFunction(Strict):
     name: str = Field(min_length=1)
-    arguments: JsonObject
+    arguments: Arguments
     index: int | None = None
 
 
@@ -196,9 +195,8 @@ def conversation(messages: Iterable[OllamaMessage]) -> list[request.Message]:
 
 
 def call(made: OllamaCall, message: int, number: int) -> Call:
-    arguments = msgspec.json.encode(made.function.arguments).decode()
     # Mistral's templates want nine characters.
-    return Call(made.id or f"call{message:03}{number:02}", made.function.name, arguments)
+    return Call(made.id or f"call{message:03}{number:02}", made.function.name, made.function.arguments)
 
 
 def of(call: Call, name: str | None, id: str | None) -> bool:

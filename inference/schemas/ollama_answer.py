@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from inference.schemas.chat import LikelyToken
+from inference.schemas.tools import Written
 
 
 class Error(msgspec.Struct):
@@ -14,7 +15,7 @@ class Error(msgspec.Struct):
 
 class Function(msgspec.Struct):
     name: str
-    arguments: dict[str, Any]
+    arguments: Written
     index: int
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import AfterValidator, Field, PlainValidator, field_validator, model_validator
+from pydantic_core import PydanticSerializationError, to_json
 
 from inference import request
 from inference.request import AnyJson, JsonSchema, Tool
@@ -45,7 +46,22 @@ def deeper(value: object, levels: int) -> bool:
     return any(levels == 0 or deeper(one, levels - 1) for one in inside)
 
 
+def written(value: object) -> str:
+    """The JSON of a call's arguments. A model wrote them, so a number may be of any length."""
+    if not isinstance(value, dict):
+        raise ValueError("it is no object")
+    if deeper(value, DEPTH):
+        raise ValueError(f"it is nested deeper than {DEPTH} levels")
+    try:
+        return to_json(value, inf_nan_mode="null").decode()
+    except PydanticSerializationError as error:
+        raise ValueError(f"it cannot be read: {error}") from None
+
+
 JsonObject = Annotated[dict[str, Any], AfterValidator(carried)]
+Arguments = Annotated[str, PlainValidator(written, json_schema_input_type=dict[str, Any])]
+# The same on its way out.
+Written = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.:/-]{1,128}$")]
 
 

@@ -85,6 +85,12 @@ def test_tokens_are_embedded_as_their_text_is(lmx: Role, client: openai.OpenAI, 
         assert np.allclose(found[0].embedding, text, atol=1e-4)
 
 
+def test_auto_is_the_chat_model_where_any_kind_will_do(lmx: Role, client: openai.OpenAI):
+    client.embeddings.create(model="mlx-embed", input=TEXTS[0])
+    assert post(lmx, "tokenize", prompt=TEXTS[0]).json()["model"] == "opta-tiny"
+    assert httpx.get(f"{lmx.url}/v1/models/auto").json()["id"] == "opta-tiny"
+
+
 def test_numbers_come_as_text_or_as_base64(lmx: Role):
     wanted = {"model": "mlx-embed", "input": TEXTS[0]}
     floats = post(lmx, "embeddings", **wanted).json()["data"][0]["embedding"]

@@ -109,7 +109,7 @@ def test_a_history_of_calls_becomes_what_templates_want():
             {"type": "thinking", "thinking": "rain?", "signature": ""},
             {"type": "redacted_thinking", "data": "xyz"},
             {"type": "text", "text": "I look."},
-            {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"place": "Paris"}},
+            {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"place": 10**30}},
         ]},
         {"role": "user", "content": [
             {"type": "tool_result", "tool_use_id": "toolu_1", "content": "no such place", "is_error": True},
@@ -123,7 +123,7 @@ def test_a_history_of_calls_becomes_what_templates_want():
     assert (user.role, user.content) == ("user", "hello")
     assert (assistant.reasoning, assistant.content) == ("rain?", "I look.")
     (call,) = assistant.tool_calls
-    assert (call.id, call.name, json.loads(call.arguments)) == ("toolu_1", "weather", {"place": "Paris"})
+    assert (call.id, call.name, json.loads(call.arguments)) == ("toolu_1", "weather", {"place": 10**30})
     assert (tool.role, tool.name, tool.tool_call_id) == ("tool", "weather", "toolu_1")
     assert tool.content == "Error: no such place"
     assert (again.role, again.content) == ("user", "try again\nplease")
@@ -177,6 +177,9 @@ ANSWERS: dict[str, list[Event]] = {
     "a call cut short": [
         ToolCall(1, 0, "call_1", "weather"), ToolCall(1, 0, arguments='{"place": "Paris", "wh'),
         Ended(1, "length"),
+    ],
+    "a number of any length": [
+        ToolCall(1, 0, "call_1", "count", f'{{"to": {10**30}}}'), Ended(1, "tool_calls"),
     ],
     "nothing": [Text(1, ""), Ended(1, "stop")],
     "a stop sequence": [Text(1, "so"), Ended(1, "stop", stop="END")],

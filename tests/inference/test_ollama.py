@@ -157,6 +157,9 @@ ANSWERS: dict[str, list[Event]] = {
         ToolCall(1, 0, arguments='"Paris"}'), ToolCall(1, 1, "call_2", "time", "{}"),
         Ended(1, "tool_calls"),
     ],
+    "a number of any length": [
+        ToolCall(1, 0, "call_1", "count", f'{{"to": {10**30}}}'), Ended(1, "tool_calls"),
+    ],
     "nothing": [Ended(1, "stop")],
 }  # fmt: skip
 
@@ -183,7 +186,7 @@ async def test_its_lines_make_what_is_answered_whole(case: str):
 
 def test_a_history_of_calls_becomes_what_templates_want():
     asked = {"role": "assistant", "content": "", "thinking": "rain?", "tool_calls": [
-        {"function": {"name": "weather", "arguments": {"place": "Paris"}}},
+        {"function": {"name": "weather", "arguments": {"place": 10**30}}},
         {"function": {"name": "time", "arguments": {}}},
     ]}  # fmt: skip
     history = [
@@ -199,7 +202,7 @@ def test_a_history_of_calls_becomes_what_templates_want():
     assert assistant.reasoning == "rain?"
     assert (weather.name, json.loads(weather.arguments), len(weather.id)) == (
         "weather",
-        {"place": "Paris"},
+        {"place": 10**30},
         9,
     )
     assert (noon.tool_call_id, noon.name) == (clock.id, "time")
