@@ -143,8 +143,8 @@ def test_a_crowd_leaves_nothing_behind(
 ):
     seconds = WHOLE if request.config.getoption("markexpr") == "soak" else PART
     models = request.getfixturevalue(ENGINES[engine])
-    # Small caches are full before the measurement, and change all the time.
-    lmx = start_lmx(LMX_MODELS=str(models), LMX_PREFIX_CACHE_MB="4", LMX_PREFIX_DISK_MB="16")
+    # A small cache is full before the measurement, and changes all the time.
+    lmx = start_lmx(LMX_MODELS=str(models), LMX_PREFIX_CACHE_MB="4")
     before = chat.text(lmx.url)
     runner = psutil.Process(chat.runner(lmx.url)["pid"])
     # Every cache is full and every path was taken once before anything is compared.
