@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
@@ -39,13 +40,20 @@ def brief(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Ro
     role.stop()
 
 
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    """One for all of a test: its connections are closed when it ends, those of broken streams too."""
+    with requests.Session() as session:
+        yield session
+
+
 SETTINGS = settings(
     max_examples=6, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
 @pytest.mark.parametrize("mode", GenerationMode)
-def test_every_answer_is_documented(brief: Role, mode: GenerationMode):
+def test_every_answer_is_documented(brief: Role, mode: GenerationMode, session: requests.Session):
     described = schemathesis.openapi.from_url(f"{brief.url}/openapi.json")
     operations = [found.ok() for found in described.get_all_operations()]
     assert len(operations) > 15
@@ -58,6 +66,6 @@ def test_every_answer_is_documented(brief: Role, mode: GenerationMode):
         def ask(case: schemathesis.Case) -> None:
             if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
                 case.body["model"] = "auto"  # or hardly a request would reach the model
-            case.call_and_validate(base_url=brief.url, checks=CHECKS, timeout=30)
+            case.call_and_validate(base_url=brief.url, checks=CHECKS, timeout=30, session=session)
 
         ask()
