@@ -4,6 +4,8 @@ Refusal                 opta.errors
 ├── UnknownSession      404
 ├── UnknownRequest      404  nothing of this id waits for an answer
 ├── UnknownTurn         404
+├── UnknownJob          404
+├── Untrusted           403  the folder is none that commands may run in
 ├── Conflict            409  an id that exists, for something else; a turn that is in no state for it
 │   └── Behind          409  more has happened than the client has seen
 ├── Stopping            503  the daemon is on its way out
@@ -11,7 +13,9 @@ Refusal                 opta.errors
 └── StorageFull         507  there is no room for it
 """
 
+import shlex
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_json
@@ -42,6 +46,23 @@ class UnknownTurn(Refusal):
 
     def __init__(self, id: str) -> None:
         super().__init__(f"The session has no turn {id!r}.")
+
+
+class UnknownJob(Refusal):
+    status = 404
+    code = "unknown_job"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"There is no job {id!r}. `opta jobs list` shows those there are.")
+
+
+class Untrusted(Refusal):
+    status = 403
+    code = "untrusted"
+
+    def __init__(self, folder: Path) -> None:
+        where = shlex.quote(str(folder))
+        super().__init__(f"{folder} is not trusted. If you know what is in it: opta trust {where}")
 
 
 class Conflict(Refusal):

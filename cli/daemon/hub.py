@@ -13,6 +13,7 @@ from cli.clients.providers import Providers
 from cli.config import Config, Current
 from cli.daemon.access.keys import Keys
 from cli.daemon.database import Database
+from cli.daemon.jobs import Jobs
 from cli.daemon.log import Logs
 from cli.daemon.metrics import Metrics
 from cli.daemon.turns import Turns
@@ -20,7 +21,7 @@ from cli.protocol import state
 
 log = logging.getLogger(__name__)
 
-# Running turns get this long to end before their end is left to the next start.
+# Running turns and jobs get this long to end before their end is left to the next start.
 STOP_SECONDS = 2.5
 
 
@@ -32,6 +33,7 @@ class Hub:
     database: Database
     logs: Logs
     turns: Turns
+    jobs: Jobs
     metrics: Metrics
     started: float = field(default_factory=time.monotonic)
 
@@ -44,15 +46,16 @@ class Hub:
         keys = Keys(token, state.tokens_file())
         models = Models(providers)
         turns = Turns(logs, database, lambda model, compacted: models.of(model, compacted).chat)
-        return cls(keys, providers, models, database, logs, turns, metrics)
+        jobs = Jobs(database, logs)
+        return cls(keys, providers, models, database, logs, turns, jobs, metrics)
 
     async def stop(self) -> None:
         """End what runs, then every stream: their last event is how the turn ended."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await self.turns.stop()
+                await asyncio.gather(self.turns.stop(), self.jobs.stop())
         except TimeoutError:
-            log.warning("turns did not end within %s s; the next start settles them", STOP_SECONDS)
+            log.warning("turns or jobs did not end within %s s; the next start settles them", STOP_SECONDS)
         finally:
             self.logs.close()
             await self.providers.close()

@@ -1,6 +1,7 @@
 """Sessions, their turns and their events: what a killed daemon finds again."""
 
 from collections.abc import Iterable
+from signal import Signals
 from uuid import uuid4
 
 from django.db import models
@@ -8,6 +9,7 @@ from django.utils import timezone
 
 from cli.daemon.errors import UnknownSession
 from cli.protocol import events
+from cli.protocol.jobs import JobView
 from cli.protocol.requests import TurnState, TurnView
 
 # Events whose text is a message: what search looks through, together with the titles.
@@ -118,6 +120,36 @@ class Event(models.Model):
 
     def parse(self) -> events.Event:
         return events.Event.model_validate_json(self.data)
+
+
+class Job(models.Model):
+    """A background job. `pid` and `born` name its process for good; see cli/daemon/jobs.py."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    session = models.ForeignKey(Session, models.CASCADE)
+    label = models.CharField(max_length=200, blank=True)
+    command = models.JSONField()
+    cwd = models.CharField(max_length=4096)
+    # The process group's number as well.
+    pid = models.IntegerField()
+    born = models.CharField(max_length=100)
+    status = models.CharField(max_length=16, default="running", db_index=True)
+    # The exit status, negative for the signal that ended it.
+    code = models.IntegerField(null=True)
+    created = models.DateTimeField()
+    ended = models.DateTimeField(null=True)
+
+    def view(self) -> JobView:
+        values = {name: getattr(self, name) for name in ("id", "label", "command", "cwd", "pid", "status")}
+        by_signal = self.code is not None and self.code < 0
+        return JobView(
+            **values,
+            session=self.session_id,
+            code=None if by_signal else self.code,
+            signal=Signals(-self.code).name if self.code is not None and by_signal else None,
+            created=self.created,
+            ended=self.ended,
+        )
 
 
 class Passage(models.Model):

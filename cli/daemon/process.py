@@ -54,7 +54,7 @@ class Server(uvicorn.Server):
 
 def run(make: Callable[[config.Config, str], Hub] = Hub.make) -> int:
     """Serve a hub until SIGTERM or SIGINT; 0 also when another daemon of this home runs already."""
-    os.umask(0o077)
+    umask = os.umask(0o077)
     choices = config.load()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn takes over, and raises it again at its end
@@ -70,11 +70,11 @@ def run(make: Callable[[config.Config, str], Hub] = Hub.make) -> int:
             log.warning("%d turns of a daemon that died are failed now", ended)
         connection.close()  # from here on one thread alone has one
         with listen(choices.daemon_port) as listener, announced(listener) as token:
-            asyncio.run(serve(listener, partial(make, choices, token)))
+            asyncio.run(serve(listener, partial(make, choices, token), umask))
     return 0
 
 
-async def serve(listener: socket.socket, make: Callable[[], Hub]) -> None:
+async def serve(listener: socket.socket, make: Callable[[], Hub], umask: int) -> None:
     hub = make()
     options = uvicorn.Config(
         Border(cast(Application, application), hub),
@@ -88,6 +88,7 @@ async def serve(listener: socket.socket, make: Callable[[], Hub]) -> None:
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
     try:
+        await hub.jobs.resume(umask)
         await hub.turns.resume()
         await Server(options, hub).serve([listener])
     finally:

@@ -12,7 +12,7 @@ from django.db.models.expressions import RawSQL
 
 from cli.agent import history, instructions, prompt
 from cli.daemon.errors import Conflict, UnknownSession
-from cli.daemon.models import Session, Turn, fact_rows, facts, new_id, store
+from cli.daemon.models import Job, Session, Turn, fact_rows, facts, new_id, store
 from cli.protocol.events import SessionUpdated
 from cli.protocol.sessions import (
     Origin,
@@ -198,13 +198,18 @@ def copy_of(source: Session, id: str, turns: list[Turn]) -> Session:
 
 
 @transaction.atomic
-def delete(id: str) -> None:
-    """Take a session and all its rows away. Raises Conflict while one of its turns is under way."""
+def delete(id: str) -> list[Job]:
+    """Take a session and all its rows away; gives the jobs that it had, which may run still.
+
+    Raises Conflict while one of its turns is under way.
+    """
     found(id)
     turn = Turn.objects.filter(session_id=id, state__in=WAITING).order_by("seq").first()
     if turn:
         raise Conflict(f"The turn {turn.id!r} is {turn.state}. Cancel it, or wait for it, and delete then.")
+    jobs = list(Job.objects.filter(session_id=id))
     Session.objects.filter(id=id).delete()
+    return jobs
 
 
 def project(cwd: str) -> str:

@@ -295,6 +295,7 @@ def enqueue(turn: Turn, seen: int | None, event: Event) -> None:
     if seen is None:
         return
     facts = models.Event.objects.filter(session_id=turn.session_id, seq__lt=event.seq)
+    facts = facts.exclude(type__startswith="job.")  # a job says something at any time
     newest = facts.exclude(type__in=settle.DELTAS).order_by("seq").values_list("seq", flat=True).last()
     if newest is not None and seen < newest:
         raise Behind(seen, newest)

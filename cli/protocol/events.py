@@ -196,6 +196,35 @@ class SessionUpdated(Body):
     mode: str | None = None
 
 
+class JobStarted(Body):
+    """A background job of the session; its `command` is as it was run."""
+
+    type: Literal["job.started"] = "job.started"
+    id: str
+    label: str
+    command: list[str]
+    cwd: str
+
+
+class JobOutput(Body):
+    """A job has written up to byte `next`: told about once a second, while anybody follows the session."""
+
+    type: Literal["job.output"] = "job.output"
+    id: str
+    next: int
+
+
+class JobEnded(Body):
+    """`code` of one that exited, `signal` of one that was killed; of one that is lost neither is known."""
+
+    type: Literal["job.ended"] = "job.ended"
+    id: str
+    status: Literal["exited", "killed", "lost"]
+    code: int | None
+    signal: str | None
+    next: int
+
+
 EVENTS = (
     TurnQueued,
     TurnStarted,
@@ -215,6 +244,9 @@ EVENTS = (
     TurnCancelled,
     TurnStopped,
     SessionUpdated,
+    JobStarted,
+    JobOutput,
+    JobEnded,
 )
 ENDINGS = (TurnDone, TurnFailed, TurnCancelled, TurnStopped)
 # What grows or passes within a message: shown ahead of its row, unlike a fact.
@@ -239,7 +271,10 @@ AnyBody = Annotated[
     | TurnFailed
     | TurnCancelled
     | TurnStopped
-    | SessionUpdated,
+    | SessionUpdated
+    | JobStarted
+    | JobOutput
+    | JobEnded,
     Field(discriminator="type"),
 ]
 

@@ -76,8 +76,9 @@ async def fork_session(request: HttpRequest, id: str, body: SessionFork) -> Stat
 async def delete_session(request: HttpRequest, id: str) -> Status[None]:
     """Take it away with all its rows; whoever follows it comes to the end."""
     here = hub.of(request)
-    await here.database(sessions.delete, id)
+    jobs = await here.database(sessions.delete, id)
     here.logs.drop(id)
+    await here.jobs.forget(jobs)
     return Status(204, None)
 
 
