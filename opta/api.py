@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
@@ -32,6 +33,10 @@ def make_api(title: str, dialect: Dialect, **options: Any) -> NinjaAPI:
     def unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
         message = f"The body is not JSON: {error.__cause__ or error}."
         return dialect(request, Refusal(message, field="body", status=error.status_code))
+
+    @api.exception_handler(SuspiciousOperation)  # Django's own: a query of more than a thousand values
+    def suspicious(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
+        return dialect(request, Refusal(f"{type(error).__name__}: {error}"))
 
     @api.exception_handler(Exception)  # the last line: whatever happens, the client gets its dialect
     def failed(request: HttpRequest, error: Exception) -> HttpResponse:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from django.http import HttpRequest
 
@@ -27,7 +27,10 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+# This machine, under any port: the whole of a Host, and after its scheme the whole of an Origin.
+HOST = r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?"
+OURS = re.compile(HOST, re.IGNORECASE)
+OUR_PAGE = re.compile(f"https?://{HOST}", re.IGNORECASE)
 SAFE = {"GET", "HEAD", "OPTIONS"}
 # Names under which tokens stand in the URLs of others.
 SECRETS = {"token", "access_token"}
@@ -83,9 +86,9 @@ def admit(scope: Scope, keys: Keys) -> Caller | None:
 def check_names(scope: Scope) -> None:
     """Raises Refusal for a name of another machine, or a page of another site."""
     hosts = headers(scope, b"host")
-    if len(hosts) != 1 or hostname(f"//{hosts[0]}") not in LOOPBACK:
+    if len(hosts) != 1 or not OURS.fullmatch(hosts[0]):
         raise Refusal("The Host must be 127.0.0.1 or localhost.", status=403, code="foreign_host")
-    foreign = any(hostname(origin) not in LOOPBACK for origin in headers(scope, b"origin"))
+    foreign = not all(map(OUR_PAGE.fullmatch, headers(scope, b"origin")))
     # A browser that sends no Origin, as with an <img>, says at least that.
     if foreign or "cross-site" in headers(scope, b"sec-fetch-site"):
         raise Refusal("The Origin must be a page of this machine.", status=403, code="foreign_origin")
@@ -140,15 +143,6 @@ def peer(scope: Scope) -> str:
 
 def headers(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
-
-
-def hostname(url: str) -> str | None:
-    """The host of a URL, without its port; None where there is none or it makes no sense."""
-    try:
-        parts = urlsplit(url)
-        return parts.hostname if parts.scheme in ("", "http", "https") else None
-    except ValueError:
-        return None
 
 
 def caller_of(request: HttpRequest) -> Caller:

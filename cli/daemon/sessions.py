@@ -39,9 +39,11 @@ MICROSECOND = timedelta(microseconds=1)
 
 @transaction.atomic
 def create(request: SessionCreate, today: date) -> tuple[SessionView, bool]:
-    """The new session, or the one that has this id already; and whether it is new."""
+    """The new session, or the one that has this id already; and whether it is new. Raises Conflict."""
     id = request.id or new_id()
-    if Session.objects.filter(id=id).exists():
+    if there := Session.objects.filter(id=id).first():
+        if not agrees(there, request):
+            raise Conflict(f"There is a session {id!r}, and it was made otherwise.", field="id")
         return shown(id), False
     cwd = request.cwd or str(Path.home())
     if not os.path.isdir(cwd):  # Path.is_dir raises for a name that is too long
@@ -49,7 +51,7 @@ def create(request: SessionCreate, today: date) -> tuple[SessionView, bool]:
     system = request.system or prompt.default(cwd, today)
     session = Session(id=id, cwd=cwd, project=project(cwd), system=system)
     session.model, session.mode, session.tools = request.model, request.mode, request.tools
-    session.tags = unique(request.tags)
+    session.tags = request.tags
     given = (instructions.read(Path(cwd), trusted), request.instructions)
     session.instructions = "\n\n".join(filter(None, given))
     if session.instructions:
@@ -57,6 +59,16 @@ def create(request: SessionCreate, today: date) -> tuple[SessionView, bool]:
     session.save(force_insert=True)
     session.rename(request.title)
     return shown(id), True
+
+
+def agrees(session: Session, request: SessionCreate) -> bool:
+    """Whether what a session has for its life is what the request says, where that says anything."""
+    return (
+        request.cwd in (None, session.cwd)
+        and request.tools in (None, session.tools)
+        and session.system.startswith(request.system)
+        and session.instructions.endswith(request.instructions)
+    )
 
 
 def listed(page: SessionPage) -> SessionList:
@@ -216,7 +228,3 @@ def project(cwd: str) -> str:
     """The root of the repository that `cwd` is in, or `cwd`: what belongs together in a list."""
     folders = [Path(cwd), *Path(cwd).parents]
     return str(next((folder for folder in folders if os.path.exists(folder / ".git")), cwd))
-
-
-def unique(tags: list[str]) -> list[str]:
-    return list(dict.fromkeys(tags))

@@ -114,8 +114,11 @@ class Turns:
         return await asyncio.shield(self._spawn(self._steer(session, turn, request)))
 
     async def cancel(self, session: str, turn: str | None = None) -> list[str]:
-        """End one turn, or all that run or wait, and return those that had not ended by themselves."""
-        waiting = await self.database(waiting_turns, session, turn)
+        """End one turn, or all that run or wait, and return those that had not ended by themselves.
+
+        Raises UnknownSession or UnknownTurn.
+        """
+        waiting = await self.database(cancellable, session, turn)
         ended = [each.id for each in waiting if await self._finish(each, TurnCancelled(), "queued")]
         running = self.running.get(session)
         if running and turn in (None, running.turn.id):
@@ -340,6 +343,15 @@ def waiting_turns(session: str | None = None, turn: str | None = None) -> list[T
     return list(Turn.objects.filter(state="queued", **chosen).order_by("session_id", "seq"))
 
 
+def cancellable(session: str, turn: str | None) -> list[Turn]:
+    """Those queued that a cancel is about. Raises UnknownSession or UnknownTurn."""
+    if not models.Session.objects.filter(id=session).exists():
+        raise UnknownSession(session)
+    if turn is not None and not Turn.objects.filter(session_id=session, id=turn).exists():
+        raise UnknownTurn(turn)
+    return waiting_turns(session, turn)
+
+
 def next_turn(session: str) -> Turn | None:
     return Turn.objects.filter(session_id=session, state="queued").order_by("seq").first()
 
@@ -347,8 +359,8 @@ def next_turn(session: str) -> Turn | None:
 def same_turn(session: str, request: TurnSubmit) -> TurnView:
     """The turn that was submitted before under this id. Raises Conflict when it was another one."""
     turn = Turn.objects.get(session_id=session, id=request.id)
-    if turn.text != request.text:
-        raise Conflict(f"The session has a turn {turn.id!r} with another text.", field="id")
+    if turn.text != request.text or turn.model != (request.model or turn.model):
+        raise Conflict(f"The session has a turn {turn.id!r} with another text or model.", field="id")
     return turn.view()
 
 

@@ -16,6 +16,7 @@ TurnState = Literal["queued", "running", "done", "failed", "cancelled", "stopped
 class TurnSubmit(Strict):
     """With an `id` that exists in the session, that turn is the answer: a retried submit runs once.
 
+    With another text or model than that turn's it is refused (409).
     With `last_seen_seq`, it is refused (409) when anything but text was stored after that event.
     """
 
@@ -33,7 +34,7 @@ class TurnSteer(Strict):
 
 
 class TurnCancel(Strict):
-    """`turn` alone, or every queued and running turn of the session when it is left out."""
+    """`turn` alone, which is one of the session's, or every one that waits or runs when it is left out."""
 
     turn: Id | None = None
 

@@ -18,6 +18,10 @@ def tag(text: str) -> str:
     return text
 
 
+def unique(tags: list[str]) -> list[str]:
+    return list(dict.fromkeys(tags))
+
+
 def session_id(id: str) -> str:
     if id == "search":
         raise ValueError("There is a route of this name: take another")
@@ -31,12 +35,13 @@ Title = Annotated[str, Field(max_length=200)]
 Model = Annotated[str, Field(min_length=1, max_length=200)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Tag = Annotated[str, AfterValidator(tag)]
-Tags = Annotated[list[Tag], Field(max_length=50)]
+Tags = Annotated[list[Tag], Field(max_length=50), AfterValidator(unique)]
 
 
 class SessionCreate(Strict):
     """With an `id` that exists, that session is the answer: a retried create makes no second one.
 
+    It is refused (409) where that session was made with another `cwd`, `tools`, `system` or `instructions`.
     `tools` are the names of those allowed; null is all of them. `instructions` end the system prompt.
     """
 

@@ -26,6 +26,8 @@ async def list_events(
 ) -> EventList:
     """The events there are by now, text that is not stored yet included."""
     log = hub.of(request).logs.of(id)
+    await log.load()  # raises for an unknown session
+    log.check(after)
     found: list[events.Event] = []
     while len(found) < limit and (more := await log.newer(found[-1].seq if found else after)):
         found += more
@@ -36,8 +38,10 @@ async def list_events(
 async def stream_events(request: HttpRequest, id: str, after: After = 0) -> StreamingHttpResponse:
     """Every event above `after` (or Last-Event-ID, when a client resumes), and each new one as it comes."""
     log = hub.of(request).logs.of(id)
-    start = last_event_id(request) or after
+    seen = last_event_id(request)
+    start = after if seen is None else seen
     await log.load()  # raises for an unknown session, while there is still a status to say it with
+    log.check(start)
     if log.stuck:
         raise log.stuck
     return sse.response(sse.pinged(frames(log, start), PING_SECONDS))

@@ -27,13 +27,14 @@ async def list_models(request: HttpRequest) -> ModelList:
 
 
 @router.get("lmx/{name}")
-async def read_lmx(request: HttpRequest, name: str) -> HttpResponse:
+async def read_lmx(
+    request: HttpRequest, name: str, host: str = OWN, model: str | None = None
+) -> HttpResponse:
     """What an LMX says of itself, as it says it: `host` names another one than that of `lmx_url`.
 
     Where LMX refuses, its status and its words are the answer.
     """
-    query = request.GET.dict()
-    host = query.pop("host", OWN)
+    query = {} if model is None else {"model": model}
     check(name, query)
     try:
         lmx = hub.of(request).providers.host(host)

@@ -255,6 +255,27 @@ def test_loopback_under_any_name_is_let_in(http: httpx.Client, host: str, origin
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+NEARLY = [
+    ("Host", "evil.example@127.0.0.1"),
+    ("Host", "127.0.0.1/evil.example"),
+    ("Host", "localhost."),
+    ("Host", "[::1]evil.example"),
+    ("Host", "localhost:80:80"),
+    ("Host", ""),
+    ("Origin", "http://evil.example\\@localhost"),
+    ("Origin", "//localhost"),
+    ("Origin", "file://localhost"),
+    ("Origin", "http://localhost/evil"),
+    ("Origin", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), NEARLY)
+def test_what_is_nearly_loopback_is_refused(http: httpx.Client, name: str, value: str):
+    answer = http.get("/v3/sessions", headers={name: value})
+    assert (answer.status_code, answer.json()["code"]) == (403, f"foreign_{name.lower()}")
+
+
 def test_secrets_are_the_users_alone(daemon: Role):
     folder = daemon.home / "daemon"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -286,6 +307,16 @@ BAD = [
     ("GET", "/v3/sessions/nobody/events", None, 404, None),
     ("GET", "/v3/sessions/nobody/stream", None, 404, None),
     ("GET", "/v3/nothing", None, 404, None),
+    ("GET", "/v3/sessions/s1/events?after=1", None, 400, "after"),
+    ("GET", "/v3/sessions/s1/stream?after=1", None, 400, "after"),
+    ("GET", f"/v3/sessions/s1/stream?after={10**30}", None, 400, "after"),
+    ("GET", "/v3/sessions/s1/events?afte=1", None, 400, "afte"),
+    ("GET", "/v3/sessions/s1/events?after=0&after=0", None, 400, "after"),
+    ("GET", "/v3/sessions/s1?format=md", None, 400, "format"),
+    ("GET", "/v3/health?verbose", None, 400, "verbose"),
+    ("DELETE", "/v3/sessions/s1?dry_run=true", None, 400, "dry_run"),
+    ("GET", "/v3/sessions?" + "&".join(["tag=a"] * 1001), None, 400, None),
+    ("POST", "/v3/sessions/s1/cancel", {"turn": "nothing"}, 404, None),
     ("DELETE", "/v3/sessions", None, 405, None),
 ]
 
@@ -310,6 +341,14 @@ def test_what_is_no_json_is_refused(http: httpx.Client, content: bytes):
 def test_a_wrong_last_event_id_is_refused(http: httpx.Client, value: str):
     answer = http.get("/v3/sessions/s1/stream", headers={"Last-Event-ID": value})
     assert (answer.status_code, answer.json()["field"]) == (400, "Last-Event-ID")
+
+
+def test_the_last_event_that_was_seen_goes_before_the_query(http: httpx.Client):
+    """A browser's EventSource resumes by its header, and repeats the query that it began with."""
+    url = "/v3/sessions/s1/stream?after=1"
+    with http.stream("GET", url, headers={"Last-Event-ID": "0"}) as answer:
+        assert answer.status_code == 200
+    assert http.get("/v3/sessions/s1/stream", headers={"Last-Event-ID": "1"}).status_code == 400
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -115,6 +115,12 @@ async def test_a_retried_create_makes_no_second_session(v3: V3):
     assert again.json() == first.json()
 
 
+async def test_a_tag_is_kept_once(v3: V3):
+    session = await v3.create(tags=["a", "b", "a"])
+    assert (await get(v3, f"/{session}"))["tags"] == ["a", "b"]
+    assert (await patch(v3, session, tags=["c", "a", "c"]))["tags"] == ["c", "a"]
+
+
 WRONG = [
     ("POST", "", {"mode": "dance"}, 400, "mode"),
     ("POST", "", {"tools": ["rm -rf"]}, 400, "tools.0"),

@@ -246,6 +246,7 @@ UNKNOWN = [
     ("subscribe", {"session": "nobody"}, "unknown_session"),
     ("turn.submit", {"session": "nobody", "body": {"text": "hi"}}, "unknown_session"),
     ("turn.cancel", {"session": "nobody"}, "unknown_session"),
+    ("turn.cancel", {"session": "s1", "body": {"turn": "nothing"}}, "unknown_turn"),
     (
         "permission.resolve",
         {"session": "nobody", "body": {"request": "p", "decision": "allow"}},

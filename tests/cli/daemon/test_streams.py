@@ -128,6 +128,7 @@ async def test_a_socket_says_why_it_closes(v3: V3):
     bad = (
         ("session=nobody", 4404), ("session=", 4400), ("after=0", 4400),
         ("session=a&after=x", 4400), (huge, 4400), (later, 4400),
+        (f"session={session}&afte=1", 4400), (f"session={session}&session={session}", 4400),
     )  # fmt: skip
     for query, code in bad:
         url = f"{v3.role.url.replace('http', 'ws')}/v3/ws?{query}"

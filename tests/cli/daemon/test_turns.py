@@ -118,8 +118,9 @@ async def test_a_retried_submit_runs_once(v3: V3, model: Scripted):
     await v3.settled(session)
     assert await v3.submit(session, "hi", id="t1") == "t1"
     assert len(model.requests) == 1
-    other = await v3.http.post(f"/v3/sessions/{session}/turns", json={"id": "t1", "text": "else"})
-    assert (other.status_code, other.json()["field"]) == (409, "id")
+    for fields in ({"text": "else"}, {"text": "hi", "model": "else"}):
+        other = await v3.http.post(f"/v3/sessions/{session}/turns", json={"id": "t1", **fields})
+        assert (other.status_code, other.json()["field"]) == (409, "id")
 
 
 async def test_submits_at_once_all_run(v3: V3, model: Scripted):
