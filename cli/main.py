@@ -17,6 +17,7 @@ COMMANDS = {
     "do": ("cli.commands.do", "Ask once; the answer streams to standard output."),
     "models": ("cli.commands.models", "List the models that LMX serves."),
     "sessions": ("cli.commands.sessions", "List, search and keep order among conversations."),
+    "jobs": ("cli.commands.jobs", "Run commands in the background of a session."),
     "status": ("cli.commands.status", "Say what runs, where, and what to do about the rest."),
     "serve": ("cli.commands.serve", "Run LMX, the inference server, in the foreground."),
     "trust": ("cli.commands.trust", "Let what a project brings take effect."),
