@@ -36,8 +36,7 @@ class Spent:
         return None if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)
 
     def add(self, usage: Usage) -> None:
-        fields = Usage.model_fields
-        self.usage = Usage(**{name: getattr(self.usage, name) + getattr(usage, name) for name in fields})
+        self.usage += usage
 
     def over(self, calls: int) -> TurnStopped | None:
         """Why the turn ends before so many more calls run; None to go on."""

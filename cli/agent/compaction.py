@@ -5,7 +5,8 @@ the middle becomes a summary, made by the model from pieces that fit its window,
 messages' own first words. What comes out is measured before it is taken.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,9 +14,10 @@ from cli.agent import context
 from cli.agent.context import Budget, bytes_of, cut, weight
 from cli.protocol.events import ContextCompacted
 from cli.protocol.failures import TOO_LONG, Failure
-from cli.protocol.messages import Message
+from cli.protocol.messages import Message, Progress
 
-# size(messages) is their tokens with the tools; ask(task, text, bytes) the model's answer to a task.
+# size(messages) is their tokens with the tools; ask(task, text, bytes) the model's answer to a task, which
+# fails as TOO_LONG where the text does not fit.
 Size = Callable[[Sequence[Message]], Awaitable[int]]
 Ask = Callable[[str, str, int], Awaitable[str]]
 
@@ -76,20 +78,26 @@ class Crowded:
         )
 
 
-async def compact(crowded: Crowded, size: Size, ask: Ask) -> ContextCompacted:
-    """The first way to tell it that fits. Raises Failure when none does: the user's message is too long."""
+async def compact(
+    crowded: Crowded, size: Size, ask: Ask
+) -> AsyncGenerator[Progress | ContextCompacted, None]:
+    """The first way to tell it that fits, once its summary is made. Raises Failure when none does: the user's
+    message is too long."""
     fact = without_results(crowded)
-    if fact and (found := await fitting(crowded, [fact], size)):
-        return found
-    summary, made = await summarise(crowded, ask)
-    found = await fitting(crowded, shorter(crowded, summary, made), size)
-    if found:
-        return found
-    message = (
-        f"The last message does not fit the model's window of {crowded.budget.window} tokens, "
-        "however little else is told."
-    )
-    raise Failure(TOO_LONG, message)
+    found = await fitting(crowded, [fact], size) if fact else None
+    if found is None:
+        summary = Summary(crowded)
+        async with aclosing(summary.write(ask)) as steps:
+            async for step in steps:
+                yield step
+        found = await fitting(crowded, shorter(crowded, summary.text, summary.made), size)
+    if found is None:
+        message = (
+            f"The last message does not fit the model's window of {crowded.budget.window} tokens, "
+            "however little else is told."
+        )
+        raise Failure(TOO_LONG, message)
+    yield found
 
 
 async def fitting(
@@ -146,25 +154,58 @@ def noted(said: Sequence[Message], summary: str, size: int) -> str:
     return words + cut(summary, max(0, size - bytes_of(words)))
 
 
-async def summarise(crowded: Crowded, ask: Ask) -> tuple[str, Literal["model", "digest"]]:
-    """What is to give way, in the model's words; in its own first words when the model fails at it."""
-    said, room, last = crowded.said, crowded.room, crowded.last
-    gone = said[: tail(said, room // 12)]
-    fresh = gone[last.through :] if last else gone
-    before = last.summary.partition(NOTES)[2] + "\n" if last else ""
-    size = int(room * SUMMARY)
-    # The task, the answer and what the estimate is short of leave this of the window.
-    piece = max(WORDS, int((crowded.budget.prompt - crowded.budget.results) * CAREFUL / crowded.density))
-    piece = max(WORDS, piece - bytes_of(TASK))
-    text = before + context.transcript(fresh, room // 24)
-    try:
-        for _ in range(ROUNDS):
-            parts = list(context.pieces(text, piece))
-            text = "\n".join([cut(await ask(TASK, part, size), size) for part in parts])
-            if len(parts) <= 1:
-                break
-    except Failure:
-        text = ""  # not the end of the turn: notes of another kind take its place, and the fact says so
-    if text.strip():
-        return text, "model"
-    return cut(before, size // 3) + cut(context.transcript(fresh, WORDS), size // 3), "digest"
+class Summary:
+    """What is to give way, in the model's words; in its own first words when the model fails at it.
+
+    The messages are summed up in pieces that the window holds, and so are the pieces' summaries, until one
+    is left. A piece that is refused as too long all the same is halved.
+    """
+
+    def __init__(self, crowded: Crowded) -> None:
+        said, room, last = crowded.said, crowded.room, crowded.last
+        gone = said[: tail(said, room // 12)]
+        self.fresh = gone[last.through :] if last else gone
+        self.before = last.summary.partition(NOTES)[2] + "\n" if last else ""
+        self.longest = room // 24
+        # Bytes of a summary, and of what one is made of: the task, the answer and what the estimate is
+        # short of leave this of the window.
+        self.size = int(room * SUMMARY)
+        piece = int((crowded.budget.prompt - crowded.budget.results) * CAREFUL / crowded.density)
+        self.piece = max(WORDS, piece - bytes_of(TASK))
+        self.text = ""
+        self.made: Literal["model", "digest"] = "model"
+
+    async def write(self, ask: Ask) -> AsyncGenerator[Progress, None]:
+        """Fill in `text` and `made`; yields how far it is, in pieces."""
+        self.text = self.before + context.transcript(self.fresh, self.longest)
+        try:
+            for _ in range(ROUNDS):
+                notes: list[str] = []
+                async with aclosing(self._sum_up(notes, ask)) as steps:
+                    async for step in steps:
+                        yield step
+                self.text = "\n".join(notes)
+                if len(notes) <= 1:
+                    break
+        except Failure:
+            self.text = (
+                ""  # not the end of the turn: notes of another kind take its place, and the fact says so
+            )
+        if not self.text.strip():
+            words, size = context.transcript(self.fresh, WORDS), self.size // 3
+            self.text, self.made = cut(self.before, size) + cut(words, size), "digest"
+
+    async def _sum_up(self, notes: list[str], ask: Ask) -> AsyncGenerator[Progress, None]:
+        """Append to `notes` what the model makes of each piece of the text."""
+        waiting = list(context.pieces(self.text, self.piece))
+        while waiting:
+            yield Progress(done=len(notes), total=len(notes) + len(waiting), work="summarising")
+            try:
+                notes.append(cut(await ask(TASK, waiting[0], self.size), self.size))
+            except Failure as failure:
+                if failure.code != TOO_LONG or self.piece <= WORDS:
+                    raise
+                self.piece = max(WORDS, bytes_of(waiting[0]) // 2)
+                waiting = list(context.pieces("".join(waiting), self.piece))
+            else:
+                del waiting[0]

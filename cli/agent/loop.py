@@ -27,6 +27,7 @@ from cli.protocol.events import (
     TextDone,
     TurnDone,
     TurnProgress,
+    Usage,
 )
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Finish, Message, Piece, Progress, Reasoning, ToolCall
@@ -133,8 +134,8 @@ async def listen(answer: Answer, turn: Turn) -> AsyncGenerator[AnyBody, None]:
                 for body in answer.thought():
                     yield body
             match piece:
-                case Progress(done=done, total=total):
-                    yield TurnProgress(done=done, total=total)
+                case Progress():
+                    yield TurnProgress(**dict(piece))
                 case Reasoning(text=text):
                     answer.reasoning.append(text)
                     yield ReasoningDelta(text=text)
@@ -150,6 +151,8 @@ async def listen(answer: Answer, turn: Turn) -> AsyncGenerator[AnyBody, None]:
                     yield piece
                 case ContextWarning():
                     answer.warnings.append(piece)
+                case Usage():
+                    turn.spent.add(piece)
     for body in answer.thought():
         yield body
     # A server that parses calls has parsed them: what it left as text is text.
@@ -207,8 +210,8 @@ async def constrained(wrong: Ready, turn: Turn) -> Ready | None:
                 async for piece in pieces:
                     if isinstance(piece, ToolCall):
                         found.append(piece)
-                    elif isinstance(piece, Finish):
-                        turn.spent.add(piece.usage)
+                    elif isinstance(piece, Finish | Usage):
+                        turn.spent.add(piece.usage if isinstance(piece, Finish) else piece)
     except (Failure, TimeoutError):
         return None  # it knows no such choice; what else is wrong, the next request will say
     same = [call.model_copy(update={"id": wrong.call.id}) for call in found if call.name == wrong.call.name]

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 from cli.agent import context
 from cli.agent.compaction import Crowded, compact
 from cli.agent.context import Budget, bytes_of, view, weight
-from cli.clients.server import Card, Refused
+from cli.clients.refusals import Refused
+from cli.clients.server import Card
 from cli.protocol.events import ContextCompacted, ContextWarning, Usage
 from cli.protocol.failures import TOO_LONG, Failure
-from cli.protocol.messages import Finish, Message, Piece, Reasoning
+from cli.protocol.messages import Finish, Message, Piece, Progress, Reasoning
 
 # Tokens of a model whose server does not say: most have more, and one that has less says so, or is found out.
 UNKNOWN = 32_768
@@ -103,18 +104,22 @@ class Model:
         self.gauge = gauge
         self.compacted = compacted
         self.measured: Measured | None = None
+        # What requests of our own have used: summaries and probes.
+        self.aside = Usage()
 
     async def chat(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], **options: Any
     ) -> AsyncGenerator[Piece, None]:
         """One answer; before it, how the conversation had to be compacted; after it, a warning if need be.
 
-        What has begun to be answered is never asked again.
+        A Usage is what was used beside the answer, which says its own. What has begun to be answered is
+        never asked again.
         """
         corrections = CORRECTIONS
         while True:
-            if compacted := await self._fit(messages, tools):
-                yield compacted
+            async with aclosing(self._fit(messages, tools)) as steps:
+                async for step in steps:
+                    yield step
             shown, begun, usage = view(messages, self.compacted), False, Usage()
             try:
                 async with aclosing(self.client.chat(self.name, shown, tools, **options)) as pieces:
@@ -130,6 +135,7 @@ class Model:
                 self._correct(failure)
         if warning := await self._learn(shown, tools, usage):
             yield warning
+        yield self._aside()
 
     async def measure(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> tuple[int, bool]:
         """Tokens of a request, and whether the server counted them."""
@@ -164,15 +170,15 @@ class Model:
 
     async def _fit(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
-    ) -> ContextCompacted | None:
-        """Compact the conversation if it does not fit; returns how."""
+    ) -> AsyncGenerator[Progress | ContextCompacted | Usage, None]:
+        """Compact the conversation if it does not fit; yields how far that is, how it is told, its cost."""
         shown = view(messages, self.compacted)
         budget = Budget((await self.known()).window)
         if self._surely(shown, tools) <= budget.prompt:
-            return None
+            return
         tokens, exact = await self.measure(shown, tools)
         if tokens <= budget.prompt:
-            return None
+            return
         self.measured = None  # of a request that the next one does not extend
 
         async def size(told: Sequence[Message]) -> int:
@@ -182,8 +188,11 @@ class Model:
 
         density = max(self.gauge.density, tokens / weight(shown, tools))
         crowded = Crowded(messages, tools, self.compacted, budget, tokens, exact, density)
-        self.compacted = await compact(crowded, size, self._ask)
-        return self.compacted
+        async with aclosing(compact(crowded, size, self._ask)) as steps:
+            async for step in steps:
+                self.compacted = step if isinstance(step, ContextCompacted) else self.compacted
+                yield step
+        yield self._aside()
 
     def _surely(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> int:
         """Tokens that the request cannot exceed, without asking: no token is shorter than a byte."""
@@ -193,7 +202,11 @@ class Model:
     async def _ask(self, task: str, text: str, size: int) -> str:
         """The answer to a task of our own, in about `size` bytes at most."""
         asked = [Message(role="system", content=task), Message(role="user", content=text)]
-        return await self._answer(asked, size)
+        try:
+            return await self._answer(asked, size)
+        except Failure as failure:
+            code = TOO_LONG if too_long(failure) else failure.code
+            raise Failure(code, failure.message) from failure
 
     async def _answer(self, messages: Sequence[Message], size: int) -> str:
         said = ""
@@ -203,9 +216,15 @@ class Model:
             async for piece in pieces:
                 said += piece if isinstance(piece, str) else ""
                 thought += len(piece.text) if isinstance(piece, Reasoning) else 0
+                self.aside += piece.usage if isinstance(piece, Finish) else Usage()
                 if bytes_of(said) > size or thought > THOUGHT:
                     break  # not every server holds to max_tokens
         return said
+
+    def _aside(self) -> Usage:
+        """What was used beside the answers since this was last asked."""
+        used, self.aside = self.aside, Usage()
+        return used
 
     def _correct(self, failure: Failure) -> None:
         """Take the window for what the server says it is; for less, if it says nothing new."""

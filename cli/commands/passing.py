@@ -37,4 +37,6 @@ class Passing:
 
 
 def reading(body: TurnProgress) -> str:
+    if body.work == "summarising":
+        return f"shortening the conversation to fit the window {body.done}/{body.total}"
     return f"reading {body.done}/{body.total} tokens"

@@ -18,6 +18,8 @@ from cli.commands.passing import Passing
 from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,
+    ContextCompacted,
+    ContextWarning,
     Event,
     ToolDone,
     ToolStarted,
@@ -35,13 +37,17 @@ FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=P
 
 
 def aside(body: AnyBody) -> str:
-    """What is told of a tool call in one quiet line: that it runs, and that it failed; "" of all else."""
+    """What is told in one quiet line: that a tool runs or failed, what was left out; "" of all else."""
     match body:
         case ToolStarted(name=name, arguments=given):
             words = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items())
             line = " ".join(["·", name, *words])
         case ToolDone(name=name, ok=False, result=result):
             line = f"· {name} failed: {' '.join(result.split())}"
+        case ContextCompacted(before=before, after=after):
+            line = f"· shortened what was said before, to fit the window: {before} → {after} tokens"
+        case ContextWarning(message=message):
+            return f"· {message}"
         case _:
             return ""
     return line if len(line) <= ASIDE else f"{line[: ASIDE - 1]}…"

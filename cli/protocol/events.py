@@ -17,6 +17,8 @@ SEQ = re.compile(r"[0-9]{1,18}")
 
 
 StopReason = Literal["budget", "max_turns", "loop", "permission"]
+# What a model is at before it answers.
+Work = Literal["reading", "summarising"]
 
 
 class Body(BaseModel):
@@ -31,6 +33,10 @@ class Usage(Body):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        sums = {name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields}
+        return Usage(**sums)
 
 
 class TurnQueued(Body):
@@ -64,11 +70,15 @@ class SteerTaken(Body):
 
 
 class TurnProgress(Body):
-    """The model reads its prompt: `done` of `total` tokens. Of passing interest: no part of history."""
+    """The model reads its prompt: `done` of `total` tokens; or it sums up what no longer fits, in pieces.
+
+    Of passing interest: no part of history.
+    """
 
     type: Literal["turn.progress"] = "turn.progress"
     done: int
     total: int
+    work: Work = "reading"
 
 
 class ReasoningDelta(Body):

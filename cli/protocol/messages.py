@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from cli.protocol.events import ContextCompacted, ContextWarning, Usage
+from cli.protocol.events import ContextCompacted, ContextWarning, Usage, Work
 
 
 class ToolCall(BaseModel):
@@ -37,12 +37,13 @@ class Reasoning(BaseModel):
 
 
 class Progress(BaseModel):
-    """The server reads the prompt: `done` of `total` tokens."""
+    """The server reads the prompt: `done` of `total` tokens; or sums up what no longer fits, in pieces."""
 
     model_config = ConfigDict(frozen=True)
 
     done: int
     total: int
+    work: Work = "reading"
 
 
 class Finish(BaseModel):
@@ -56,5 +57,5 @@ class Finish(BaseModel):
 
 
 # An answer is how far its prompt is read, thoughts, pieces of text, then the calls the model makes, then
-# its end.
-Piece = Progress | Reasoning | str | ToolCall | Finish | ContextCompacted | ContextWarning
+# its end. Usage is what was used besides.
+Piece = Progress | Reasoning | str | ToolCall | Finish | ContextCompacted | ContextWarning | Usage

@@ -58,7 +58,7 @@ async def test_a_tool_that_does_not_end_has_a_result_when_the_time_is_over():
         await asyncio.Event().wait()
 
     model = Model([wants("1", "wait"), wants("2", "add", '{"a": 1}')])
-    bodies = await played(model, tools={**TOOLS, "wait": wait}, budget=Budget(seconds=0.05))
+    bodies = await played(model, tools={**TOOLS, "wait": wait}, budget=Budget(seconds=0.5))
     waited, added, last = bodies[-3:]
     assert (waited.ok, added.ok, added.result) == (False, True, "2")
     assert "the time that it may take" in waited.result

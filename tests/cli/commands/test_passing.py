@@ -1,14 +1,16 @@
 """What passes before an answer, on a terminal and not on one."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from tests.cli.commands.conftest import Shell
 from tests.cli.commands.terminal import Terminal
-from tests.scripted import Scripted, chunk, says, scripted
+from tests.scripted import Answer, Scripted, Window, chunk, says, scripted
 
 
 def thought(text: str) -> bytes:
@@ -55,6 +57,22 @@ async def test_a_person_sees_how_far_it_is_read_and_what_is_thought(opta: Shell,
             await expect(screen, "Let me greet.")
             thinking.set()
             await expect(screen, "Hi.")
+
+
+async def test_a_person_sees_that_what_no_longer_fits_is_shortened(opta: Shell, model: Scripted):
+    def tokens(request: dict[str, Any]) -> int:
+        return len(json.dumps([request["messages"], request.get("tools")])) // 4
+
+    model.window = Window(4096, tokens)
+    model.improvise = lambda request: Answer(says("Noted." if "tools" in request else "In short."))
+    long = "a word that stands for many " * 120
+    started = await asyncio.to_thread(opta, "do", "--json", long)
+    session = json.loads(started.stdout.splitlines()[0])["session"]
+    await asyncio.to_thread(opta, "do", "-s", session, long)
+    with terminal(opta, "do", "-s", session, long * 2) as screen:
+        await expect(screen, "shortening the conversation to fit the window 0/1")
+        await expect(screen, "shortened what was said before, to fit the window")
+        await expect(screen, "Noted.")
 
 
 async def test_a_pipe_gets_the_answer_alone(opta: Shell, model: Scripted):

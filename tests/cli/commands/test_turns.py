@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from cli.commands.turns import ASIDE, aside, cancelling
-from cli.protocol.events import AnyBody, TextDelta, ToolDone, ToolStarted
+from cli.protocol.events import AnyBody, ContextCompacted, ContextWarning, TextDelta, ToolDone, ToolStarted
 
 
 def test_ctrl_c_before_the_turn_is_submitted_cancels_it_right_after():
@@ -38,9 +38,14 @@ LONG = ToolStarted(call="1", name="write_file", arguments={"path": "a", "text": 
         (ToolDone(call="1", name="grep", ok=True, result="a.py:1: x"), ""),
         (ToolDone(call="1", name="grep", ok=False, result="No.\nNever."), "· grep failed: No. Never."),
         (TextDelta(text="hi"), ""),
+        (
+            ContextCompacted(room=1, messages=9, before=7900, after=3200, window=8192, exact=True),
+            "· shortened what was said before, to fit the window: 7900 → 3200 tokens",
+        ),
+        (ContextWarning(message="It reads half of it.", window=2048), "· It reads half of it."),
     ],
 )
-def test_a_tool_call_is_told_of_in_one_line(body: AnyBody, line: str):
+def test_what_happens_beside_the_answer_is_told_in_one_line(body: AnyBody, line: str):
     assert aside(body) == line
 
 
