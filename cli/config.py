@@ -1,11 +1,9 @@
 """The user's choices as one frozen value: flags > environment > project file > user file > default."""
 
 import logging
-import re
 import tomllib
-from json import dumps
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, ValidationError
 
@@ -17,12 +15,22 @@ log = logging.getLogger(__name__)
 
 # A project that is trusted may say how to work in it, and still never where prompts go.
 OF_A_PROJECT = {"model"}
+# What the daemon reads once, at its start; all else holds from the next request on.
+AT_START = {"daemon_port"}
+# Where the environment says something of a choice.
+VARIABLES = {
+    "lmx_url": "OPTA_LMX_URL",
+    "daemon_port": "OPTA_DAEMON_PORT",
+    "model": "OPTA_MODEL",
+    "sites_url": "OPTA_DOMAIN or OPTA_SITES_PORT",
+}
 
 
 class ConfigError(env.EnvError):
     """A choice that cannot be honoured; the message names the file (or variable or flag) and the key."""
 
 
+# No name and password in it: what holds a secret could not be shown.
 URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
 # What a provider may be called: the part of a model's name before the slash.
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -58,7 +66,7 @@ class Provider(Strict):
 class Config(Strict):
     """`aliases` names models anew; the first of several that can be reached answers."""
 
-    lmx_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")] = "http://127.0.0.1:1234"
+    lmx_url: Annotated[str, Field(pattern=URL)] = "http://127.0.0.1:1234"
     daemon_port: Annotated[int, Field(ge=1, le=65535)] = 9999
     # Whether prompts may go to an LMX that announced itself on this network, which anybody there can do.
     lmx_discovery: bool = False
@@ -68,7 +76,15 @@ class Config(Strict):
     model: Annotated[str, Field(min_length=1, max_length=200)] = "auto"
     # Whether the daemon runs turns for clients of OpenAI's API, at /v1.
     openai_api: bool = False
-    sites_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+$")] = "http://opta.localhost:8000"
+    sites_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+$")] = "http://opta.localhost:8000"
+
+
+class Layer(NamedTuple):
+    """What one source says; `where` is a file, or what else to tell a user of it."""
+
+    source: Literal["file", "project", "environment", "flag"]
+    where: str
+    values: dict[str, Any]
 
 
 def load(cwd: Path | None = None, **flags: Any) -> Config:
@@ -76,21 +92,32 @@ def load(cwd: Path | None = None, **flags: Any) -> Config:
 
     Raises ConfigError with every problem found, one a line.
     """
-    layers = [
-        *((str(file), read(file)) for file in files(cwd)),
-        ("environment", from_environment()),
-        ("command line", {key: value for key, value in flags.items() if value is not None}),
+    given = {key: value for key, value in flags.items() if value is not None}
+    return merged([*layers(cwd), Layer("flag", "command line", given)])
+
+
+def layers(cwd: Path | None) -> list[Layer]:
+    """Every source but flags and defaults; a later one wins. Raises ConfigError."""
+    user, *projects = files(cwd)
+    return [
+        Layer("file", str(user), read(user)),
+        *(Layer("project", str(file), read(file)) for file in projects),
+        Layer("environment", "environment", from_environment()),
     ]
-    sources = {key: source for source, values in layers for key in values}
-    merged = {key: value for _, values in layers for key, value in values.items()}
+
+
+def merged(found: list[Layer]) -> Config:
+    """The choices of these sources together. Raises ConfigError."""
+    sources = {key: layer for layer in found for key in layer.values}
     try:
-        config = Config.model_validate(merged)
+        config = Config.model_validate({key: layer.values[key] for key, layer in sources.items()})
     except ValidationError as error:
         raise ConfigError("\n".join(problem(item, sources) for item in error.errors())) from error
-    source = sources.get("model", "")
-    if source in (str(file) for file in files(cwd)[1:]) and leads_away(config):
-        message = f"{source}: model: a project may not send prompts to {config.model}. Choose it by --model."
-        raise ConfigError(message)
+    layer = sources.get("model")
+    if layer and layer.source == "project" and leads_away(config):
+        raise ConfigError(
+            f"{layer.where}: model: a project may not send prompts to {config.model}. Choose it by --model."
+        )
     return config
 
 
@@ -126,44 +153,6 @@ def stamp() -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def add_provider(name: str, provider: Provider) -> None:
-    """Write a provider into the user's file, at its end; what stands there stays as it is."""
-    lines = [f"[providers.{name}]", f"url = {dumps(provider.url)}", f"kind = {dumps(provider.kind)}"]
-    text = user_file().read_text() if user_file().exists() else ""
-    rewrite(text, f"{text.rstrip()}\n\n{chr(10).join(lines)}\n".lstrip(), name, provider)
-
-
-def remove_provider(name: str) -> None:
-    """Take a provider's table out of the user's file."""
-    text = user_file().read_text()
-    # Its lines end with the first that is blank or a comment: that is about what follows.
-    table = re.compile(
-        rf"^\[providers\.{re.escape(name)}\][^\n]*\n(?:[^\[#\s][^\n]*(?:\n|\Z))*\n?", re.MULTILINE
-    )
-    rewrite(text, table.sub("", text), name, None)
-
-
-def rewrite(before: str, after: str, name: str, provider: Provider | None) -> None:
-    """Replace the user's file at once. Raises ConfigError, and leaves it, if more would change than meant."""
-    wanted = tomllib.loads(before)
-    providers = {key: value for key, value in wanted.pop("providers", {}).items() if key != name}
-    if provider:
-        providers[name] = {"url": provider.url, "kind": provider.kind}
-    try:
-        found = tomllib.loads(after)
-    except ValueError:
-        found = {}
-    if {**wanted, "providers": providers} != {"providers": {}, **found}:
-        raise ConfigError(f"{user_file()}: providers.{name} is written in a way of its own. Edit it by hand.")
-    paths.private(user_file().parent)
-    file = user_file().resolve()  # it may be a link into a folder that the user keeps versions of
-    draft = file.with_suffix(".new")
-    draft.write_text(after)
-    if file.exists():
-        draft.chmod(file.stat().st_mode)
-    draft.replace(file)
-
-
 def user_file() -> Path:
     return paths.opta_home() / "config.toml"
 
@@ -193,9 +182,9 @@ def read(file: Path) -> dict[str, Any]:
 def from_environment() -> dict[str, Any]:
     try:
         found = {
-            "lmx_url": env.text("OPTA_LMX_URL", ""),
-            "daemon_port": env.port("OPTA_DAEMON_PORT", 0),
-            "model": env.text("OPTA_MODEL", ""),
+            "lmx_url": env.text(VARIABLES["lmx_url"], ""),
+            "daemon_port": env.port(VARIABLES["daemon_port"], 0),
+            "model": env.text(VARIABLES["model"], ""),
             "sites_url": sites_url(env.text("OPTA_DOMAIN", ""), env.port("OPTA_SITES_PORT", 0)),
         }
     except env.EnvError as error:
@@ -211,8 +200,13 @@ def sites_url(domain: str, port: int) -> str:
     return f"http://{domain}:{port or 8000}" if domain.endswith(".localhost") else f"https://{domain}"
 
 
-def problem(error: Any, sources: dict[str, str]) -> str:
+def problem(error: Any, sources: dict[str, Layer]) -> str:
+    """One of pydantic's errors, after the source of the key that is wrong."""
+    return f"{sources[str(error['loc'][0])].where}: {complaint(error)}"
+
+
+def complaint(error: Any) -> str:
     key = str(error["loc"][0])
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"{sources[key]}: {key}: there is no such key. Known: {', '.join(Config.model_fields)}."
-    return f"{sources[key]}: {'.'.join(map(str, error['loc']))}: {error['msg']}"
+        return f"{key}: there is no such key. Known: {', '.join(Config.model_fields)}."
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"

@@ -20,6 +20,7 @@ COMMANDS = {
     "jobs": ("cli.commands.jobs", "Run commands in the background of a session."),
     "status": ("cli.commands.status", "Say what runs, where, and what to do about the rest."),
     "serve": ("cli.commands.serve", "Run LMX, the inference server, in the foreground."),
+    "config": ("cli.commands.config", "Say what is set, where that comes from, and set it."),
     "trust": ("cli.commands.trust", "Let what a project brings take effect."),
     "providers": ("cli.commands.providers", "Add, test and remove other model servers."),
     "daemon": ("cli.commands.daemon", "Start, stop and watch the daemon."),

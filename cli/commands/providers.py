@@ -3,21 +3,19 @@
 import asyncio
 import sys
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from cli import config, keychain
+from cli import config
 from cli.config import KINDS, Provider, ProviderName
+from cli.operations import providers
 from cli.output import Exit, Failure, document, note, safe, table
 from cli.protocol.failures import HINTS
 
 if TYPE_CHECKING:
     from cli.clients.providers import Listing
 
-# Names that mean something else before a slash, or as a model.
-TAKEN = ("lmx", "auto")
 BROWSE_SECONDS = 3.0
 # Models of a provider that `test` names; some have hundreds.
 SHOWN = 8
@@ -39,11 +37,11 @@ def command(context: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(as_json: bool = False) -> None:
     """List the providers, without asking them."""
-    providers = config.load().providers
+    found = config.load().providers
     if as_json:
-        document([{"name": name, **each.model_dump(mode="json")} for name, each in providers.items()])
-    elif providers:
-        table(("NAME", "KIND", "URL"), ((name, each.kind, each.url) for name, each in providers.items()))
+        document([{"name": name, **each.model_dump(mode="json")} for name, each in found.items()])
+    elif found:
+        table(("NAME", "KIND", "URL"), ((name, each.kind, each.url) for name, each in found.items()))
     else:
         note("There are none. `opta providers add NAME --url URL` adds one; `discover` looks for LMX hosts.")
 
@@ -59,16 +57,7 @@ def add(name: str, url: str, kind: str) -> None:
     opta providers add claude --kind anthropic --url https://api.anthropic.com < key.txt
     """
     provider = checked(name, url, kind)
-    if name in config.load().providers:
-        message = f"There is a provider {name} already."
-        raise Failure(message, Exit.MISUSE, f"`opta providers remove {name}` removes it.")
-    key = read_key(name)
-    kept = keychain.store(name, key) if key else ""
-    try:
-        config.add_provider(name, provider)
-    except BaseException:
-        keychain.forget(name)
-        raise
+    kept = providers.add(name, provider, read_key(name))
     click.echo(f"Added {name}. Its models are called {name}/MODEL; `opta providers test {name}` lists them.")
     if kept:
         click.echo(f"The key is in {kept}.")
@@ -78,9 +67,7 @@ def add(name: str, url: str, kind: str) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """Remove a provider, and its key."""
-    known(name)
-    config.remove_provider(name)
-    keychain.forget(name)
+    providers.remove(name)
     click.echo(f"Removed {name} and its key.")
 
 
@@ -91,7 +78,7 @@ def test(name: str | None) -> Exit:
     from cli.clients.providers import Providers  # httpx: 300 ms
 
     if name:
-        known(name)
+        providers.known(name)
 
     async def listings() -> list["Listing"]:
         providers = Providers(config.Current(config.load()))
@@ -132,7 +119,7 @@ async def browse() -> dict[str, str]:
 
 
 def checked(name: str, url: str, kind: str) -> Provider:
-    """The provider, refused before anything is stored; a key must not go over the Internet in the clear."""
+    """The provider, refused before its key is asked for."""
     try:
         TypeAdapter(ProviderName).validate_python(name)
         provider = Provider.model_validate({"url": url, "kind": kind})
@@ -141,22 +128,8 @@ def checked(name: str, url: str, kind: str) -> Provider:
         raise Failure(
             f"{'.'.join(map(str, wrong['loc'])) or 'NAME'}: {wrong['msg']}.", Exit.MISUSE
         ) from error
-    if name in TAKEN:
-        raise Failure(f"A provider cannot be called {name}.", Exit.MISUSE, "Choose another name.")
-    parts = urlsplit(url)
-    if parts.scheme == "http" and not nearby(parts.hostname or ""):
-        raise Failure(f"{url} would carry prompts and the key in the clear.", Exit.MISUSE, "Use https.")
+    providers.check(name, provider)
     return provider
-
-
-def nearby(host: str) -> bool:
-    """Whether a host is on this network by its name or number alone."""
-    from cli.clients.transport import on_lan
-
-    try:
-        return on_lan(host)
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".localhost", ".lan", ".internal", ".home.arpa"))
 
 
 def read_key(name: str) -> str:
@@ -179,10 +152,3 @@ def outcome(listing: "Listing") -> str:
     names = [model.id for model in listing.models]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}" or "no model"
-
-
-def known(name: str) -> None:
-    providers = config.load().providers
-    if name not in providers:
-        there = ", ".join(providers) or "none"
-        raise Failure(f"There is no provider {name!r}. There are: {there}.", Exit.MISUSE)

@@ -3,7 +3,19 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from cli.daemon.api import access, context, events, health, jobs, metrics, models, openai, sessions, turns
+from cli.daemon.api import (
+    access,
+    context,
+    events,
+    health,
+    jobs,
+    metrics,
+    models,
+    openai,
+    sessions,
+    settings,
+    turns,
+)
 from cli.daemon.api.dialect import Renderer, answer_problem
 from cli.daemon.api.query import strict
 from opta.api import make_api
@@ -11,7 +23,7 @@ from opta.errors import Refusal
 
 api = make_api("Opta daemon", answer_problem, openapi_url="openapi.json", docs_url=None, renderer=Renderer())
 api.add_decorator(strict)
-for each in (health, metrics, access, models, sessions, context, turns, events, jobs):
+for each in (health, metrics, access, models, settings, sessions, context, turns, events, jobs):
     api.add_router("", each.router)
 
 compatible = make_api("Opta daemon, as OpenAI's", answer_problem, openapi_url=None, urls_namespace="v1")

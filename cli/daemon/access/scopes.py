@@ -23,6 +23,8 @@ ROUTES: dict[tuple[str, str], Need] = {
     ("GET", "/v3/access/tokens"): "admin",
     ("POST", "/v3/access/tokens"): "admin",
     ("DELETE", "/v3/access/tokens/{id}"): "admin",
+    ("GET", "/v3/config"): "read",
+    ("PATCH", "/v3/config"): "admin",
     ("GET", "/v3/models"): "read",
     ("GET", "/v3/lmx/{name}"): "read",
     ("GET", "/v3/sessions"): "read",

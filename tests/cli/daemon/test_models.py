@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import config
-from cli.config import Provider
+from cli.operations import settings
 from tests.cli.daemon.conftest import V3, body, kind
 from tests.processes import Role, free_port
 from tests.scripted import Scripted, chunk, says, scripted
@@ -27,8 +26,8 @@ async def test_the_models_of_all_that_answer_are_listed(
     start_daemon: Start, connect: Connect, lmx: Role, model: Scripted, home: Path
 ):
     model.models = ["gpt-mini", "org/large"]
-    config.add_provider("cloud", Provider(url=model.url))
-    config.add_provider("gone", Provider(url=f"http://127.0.0.1:{free_port()}", kind="anthropic"))
+    gone = {"url": f"http://127.0.0.1:{free_port()}", "kind": "anthropic"}
+    settings.change({"providers": {"cloud": {"url": model.url}, "gone": gone}})
     v3 = connect(start_daemon(lmx_url=lmx.url, home=home))
     found = (await v3.http.get("/v3/models")).raise_for_status().json()
     own, *others = found["models"]
@@ -79,7 +78,7 @@ async def test_a_provider_added_while_the_daemon_runs_answers_with_its_key(
         assert (gone.status_code, gone.json()["code"]) == (502, "lmx_unreachable")
         assert "opta serve" in gone.json()["detail"]
         cloud.will(*says("from afar"))
-        config.add_provider("cloud", Provider(url=cloud.url))
+        settings.change({"providers": {"cloud": {"url": cloud.url}}})
         (home / "keys.json").write_text(json.dumps({"cloud": "sk-secret"}))
         session = await v3.create(model="cloud/big")
         await v3.submit(session, "hi")

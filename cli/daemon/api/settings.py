@@ -1,0 +1,53 @@
+"""The user's settings: as the daemon has them, and changed in the user's file."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+from django.http import HttpRequest
+from ninja import Query, Router
+
+from cli import config
+from cli.config import ConfigError
+from cli.operations import settings
+from cli.operations.changes import Change
+from cli.protocol.settings import SettingList, SettingsQuery
+from opta.errors import Refusal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+router = Router()
+
+
+@router.get("config", response=SettingList)
+async def list_settings(request: HttpRequest, query: Annotated[SettingsQuery, Query()]) -> SettingList:
+    """Every setting with where it came from; keys of providers are in the keychain, and never here."""
+    return await asking(settings.shown, Path(query.cwd) if query.cwd else None)
+
+
+@router.patch("config", response=SettingList)
+async def change_settings(request: HttpRequest, body: Change) -> SettingList:
+    """Write a merge patch (RFC 7396) into the user's file; null takes a key back to its default.
+
+    It holds from the next request on, but for the keys that the answer's `restart` names.
+    """
+    patch = body.model_dump(mode="json", exclude_unset=True)
+    if not patch:
+        raise Refusal(f"Nothing to change: give {', '.join(config.Config.model_fields)}.", field="body")
+    restart = await asking(settings.change, patch)
+    return (await asking(settings.shown, None)).model_copy(update={"restart": restart})
+
+
+async def asking(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """A function that reads and writes files, away from the event loop. Raises Refusal."""
+    try:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    except settings.BrokenFile as error:
+        raise Refusal(str(error), status=409, code="config_broken") from error
+    except ConfigError as error:
+        raise Refusal(str(error), code="invalid_config") from error
+    except OSError as error:
+        message = f"{config.user_file()} could not be written: {error.strerror}. Nothing was changed."
+        raise Refusal(message, status=507, code="storage_failed") from error
