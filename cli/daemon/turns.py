@@ -209,7 +209,7 @@ class Turns:
         """Pull the agent loop and put what it yields into the log."""
         turn = running.turn
         messages, compacted, reminder = await self.database(conversation, turn, date.today())
-        started = TurnStarted(model=turn.model, reminder=reminder)
+        started = TurnStarted(model=turn.model, mode=turn.session.mode, reminder=reminder)
         storing = session_log.append(turn.id, started, lambda _: turn.move("running", "queued"))
         tools = permitted(self.tools(Path(turn.session.cwd)), turn.session.tools)
         bodies = run(
@@ -367,7 +367,7 @@ def same_turn(session: str, request: TurnSubmit) -> TurnView:
 def conversation(turn: Turn, today: date) -> tuple[list[Message], ContextCompacted | None, str]:
     """All that was said up to this turn's text, how it was last compacted, and the reminder at its end."""
     found = facts(turn.session_id)
-    reminder = prompt.reminder(found, today)
+    reminder = prompt.reminder(found, turn.session.mode, today)
     messages = [Message(role="system", content=turn.session.system), *history.messages(found)]
     history.say(messages, turn.text)
     if reminder:

@@ -47,10 +47,14 @@ class TurnQueued(Body):
 
 
 class TurnStarted(Body):
-    """`reminder` is what the model is told at the end of the user's message: what changed since the last."""
+    """`reminder` is what the model is told at the end of the user's message: what changed since the last.
+
+    `mode` is the session's, and what the model knows it by from here on.
+    """
 
     type: Literal["turn.started"] = "turn.started"
     model: str
+    mode: str = "chat"
     reminder: str = ""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any
 
 from tests.cli.daemon.conftest import V3, body, kind, until
 from tests.processes import Role
-from tests.scripted import Scripted, call, end, says, text
+from tests.scripted import Answer, Scripted, Window, call, end, says, text
 
 Start = Callable[..., Role]
 Connect = Callable[[Role], V3]
 
 
-def told(request: dict[str, Any]) -> bytes:
+def told_of(request: dict[str, Any]) -> bytes:
     """What a template makes its prompt of, in its order."""
     parts = [request.get("tools"), *request["messages"]]
     return b"".join(json.dumps(part).encode() for part in parts)
@@ -58,9 +59,56 @@ async def test_a_turn_with_tools_a_mode_and_a_restart_only_extend_the_prompt(
     await again.settled(session, after)
 
     assert len(model.requests) == 13
-    prompts = [told(request) for request in model.requests]
+    prompts = [told_of(request) for request in model.requests]
     broken = [place for place, (one, next) in enumerate(pairwise(prompts)) if not next.startswith(one)]
     assert broken == []
+
+
+async def test_every_mode_is_told_at_the_tail_and_only_when_it_changes(v3: V3, model: Scripted):
+    session = await v3.create(mode="review")
+    modes = ["review", None, "plan", "do", "research", "chat", None]
+    after = 0
+    for mode in modes:
+        if mode:
+            (await v3.http.patch(f"/v3/sessions/{session}", json={"mode": mode})).raise_for_status()
+        model.will(*says("Yes."))
+        await v3.submit(session, "go on")
+        after = json.loads((await v3.settled(session, after))[-1])["seq"]
+    said = [request["messages"][-1]["content"] for request in model.requests]
+    told = [re.findall(r"mode is now (\w+)", words) for words in said]
+    assert told == [[mode] if mode else [] for mode in modes]
+    assert "change nothing" in said[2]
+    prompts = [told_of(request) for request in model.requests]
+    assert all(later.startswith(one) for one, later in pairwise(prompts))
+
+
+async def test_a_fork_knows_the_mode_that_its_source_was_put_in_since(v3: V3, model: Scripted):
+    model.will(*says("Yes."))
+    session = await v3.create()
+    await v3.submit(session, "one")
+    seen = await v3.settled(session)
+    (await v3.http.patch(f"/v3/sessions/{session}", json={"mode": "plan"})).raise_for_status()
+    fork = (await v3.http.post(f"/v3/sessions/{session}/fork", json={})).raise_for_status().json()["id"]
+    model.will(*says("Yes."))
+    await v3.submit(fork, "two")
+    await v3.settled(fork, json.loads(seen[-1])["seq"])
+    assert "mode is now plan" in model.requests[-1]["messages"][-1]["content"]
+
+
+async def test_a_mode_that_gave_way_to_a_summary_is_told_again(v3: V3, model: Scripted):
+    model.window = Window(4096, lambda request: len(told_of(request)) // 3)
+    model.improvise = lambda request: Answer(says("Noted."))
+    session = await v3.create(mode="plan")
+    after, kinds = 0, []
+    for words in ["a word and another " * 150] * 5 + ["short"]:
+        await v3.submit(session, words)
+        seen = await v3.settled(session, after)
+        kinds.append("context.compacted" in map(kind, seen))
+        after = json.loads(seen[-1])["seq"]
+    asked = [request["messages"] for request in model.requests if "tools" in request]
+    told = ["mode is now plan" in messages[-1]["content"] for messages in asked]
+    assert told == [True, *kinds[:-1]]
+    assert True in kinds
 
 
 async def test_a_reminder_of_a_turn_that_never_spoke_is_given_again(v3: V3, model: Scripted):
@@ -74,7 +122,7 @@ async def test_a_reminder_of_a_turn_that_never_spoke_is_given_again(v3: V3, mode
     await v3.settled(session, turns=3)
     said = [request["messages"][-1]["content"] for request in model.requests]
     assert ["mode is now plan" in words for words in said] == [True, True, False]
-    assert told(model.requests[2]).startswith(told(model.requests[1]))
+    assert told_of(model.requests[2]).startswith(told_of(model.requests[1]))
 
 
 async def test_what_was_steered_with_stands_behind_what_was_read_before(v3: V3, model: Scripted):
@@ -91,5 +139,5 @@ async def test_what_was_steered_with_stands_behind_what_was_read_before(v3: V3, 
     seen = await v3.settled(session)
     await v3.submit(session, "and then?")
     await v3.settled(session, json.loads(seen[-1])["seq"])
-    assert all(told(later).startswith(told(one)) for one, later in pairwise(model.requests))
+    assert all(told_of(later).startswith(told_of(one)) for one, later in pairwise(model.requests))
     assert kind(seen[-1]) == "turn.done" and body(seen[-1])["text"]
