@@ -1,6 +1,8 @@
 """How large a request's body may be, watched as it comes in: Django reads it whole before any middleware."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from opta.errors import Refusal
@@ -11,6 +13,7 @@ MEGABYTE = 1024 * 1024
 LIMIT = 10 * MEGABYTE
 # A refused body is read up to here before the connection is closed on it.
 DRAIN = 64 * MEGABYTE
+DRAIN_SECONDS = 10.0
 
 
 class BodyTooLarge(Refusal):
@@ -37,9 +40,11 @@ class Body:
         return message
 
     async def drain(self) -> None:
-        """Read the rest, so that a client that is still sending sees the answer."""
-        while self.more and self.size < DRAIN:
-            await self.next()
+        """Read the rest for a while, so that a client that is still sending sees the answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self.more and self.size < DRAIN:
+                    await self.next()
 
     async def next(self) -> MutableMapping[str, Any]:
         message = await self.source()

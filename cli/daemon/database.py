@@ -5,13 +5,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 
 from cli.daemon.errors import StorageFailed, StorageFull
 from opta.errors import Refusal
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# What SQLite gives up with; the plain one of the two where its file is broken.
+GIVEN_UP = (OperationalError, DatabaseError)
 
 
 class Database:
@@ -27,7 +30,9 @@ class Database:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self.thread, lambda: function(*args, **kwargs))
-        except OperationalError as error:
+        except DatabaseError as error:
+            if type(error) not in GIVEN_UP:
+                raise  # a defect of ours
             raise refusal(error) from error
 
     def close(self) -> None:
@@ -35,7 +40,7 @@ class Database:
         self.thread.shutdown()
 
 
-def refusal(error: OperationalError) -> Refusal:
+def refusal(error: DatabaseError) -> Refusal:
     if "full" in str(error):
         return StorageFull("The disk that holds OPTA_HOME is full. Free some space and try again.")
     return StorageFailed(f"The daemon's database did not take it: {error}. See `opta daemon logs`.")

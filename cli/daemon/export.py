@@ -9,6 +9,8 @@ from cli.protocol.messages import Message
 from cli.protocol.sessions import SessionDetail, SessionExport
 
 FENCES = re.compile(r"`{3,}")
+# A line that opens or closes a code block, and what stands behind.
+FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)")
 WHO = {"user": "You", "assistant": "Opta", "tool": "Result", "system": "System"}
 
 
@@ -39,7 +41,7 @@ def head(session: SessionDetail) -> list[str]:
 def told(message: Message) -> list[str]:
     """One message: its heading, its text, and the calls it makes."""
     heading = f"## {WHO[message.role]}"
-    text = fenced(message.content) if message.role == "tool" else message.content
+    text = fenced(message.content) if message.role == "tool" else closed(message.content)
     calls = [f"**{call.name}**\n\n{fenced(call.arguments, 'json')}" for call in message.calls]
     return [heading, *([text] if text else []), *calls]
 
@@ -48,6 +50,17 @@ def fenced(text: str, language: str = "") -> str:
     """A code block that nothing in `text` can end."""
     fence = "`" * max([3, *(len(found) + 1 for found in FENCES.findall(text))])
     return f"{fence}{language}\n{text}\n{fence}"
+
+
+def closed(text: str) -> str:
+    """The text, with an end to a code block that it leaves open: what follows is not part of it."""
+    fence = ""
+    for found in filter(None, map(FENCE.fullmatch, text.split("\n"))):
+        if not fence:
+            fence = found[1]
+        elif found[1].startswith(fence) and not found[2].strip():
+            fence = ""
+    return f"{text}\n{fence}" if fence else text
 
 
 # Every format: how it is made, and its type.

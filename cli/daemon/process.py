@@ -24,7 +24,7 @@ from cli.daemon import settle
 from cli.daemon.auth import Application, Border
 from cli.daemon.hub import Hub
 from cli.protocol import events, state
-from opta import body, paths
+from opta import body, head, paths
 from opta.asgi import application
 from opta.version import VERSION
 
@@ -79,6 +79,7 @@ async def serve(listener: socket.socket, make: Callable[[], Hub], umask: int) ->
     options = uvicorn.Config(
         Border(cast(Application, application), hub),
         lifespan="off",
+        http=head.Protocol,
         ws="websockets-sansio",
         ws_per_message_deflate=False,  # nothing is gained on this machine by compressing
         log_config=None,

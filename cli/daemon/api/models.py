@@ -7,7 +7,7 @@ from ninja import Router
 
 from cli.clients.lmx import READS
 from cli.clients.providers import OWN, Listing
-from cli.clients.server import Refused
+from cli.clients.refusals import Refused
 from cli.daemon import hub
 from cli.protocol.catalogue import ModelList, ModelView, ProviderView
 from cli.protocol.failures import HINTS, Failure

@@ -279,8 +279,8 @@ def test_what_is_nearly_loopback_is_refused(http: httpx.Client, name: str, value
 def test_secrets_are_the_users_alone(daemon: Role):
     folder = daemon.home / "daemon"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for file in folder.iterdir():
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    for file in folder.rglob("*"):
+        assert stat.S_IMODE(file.stat().st_mode) == (0o700 if file.is_dir() else 0o600), file
     assert daemon.token not in (folder / "state.json").read_text()
 
 
@@ -349,6 +349,26 @@ def test_the_last_event_that_was_seen_goes_before_the_query(http: httpx.Client):
     with http.stream("GET", url, headers={"Last-Event-ID": "0"}) as answer:
         assert answer.status_code == 200
     assert http.get("/v3/sessions/s1/stream", headers={"Last-Event-ID": "1"}).status_code == 400
+
+
+def test_a_head_without_an_end_is_read_up_to_a_limit(daemon: Role):
+    host, port = daemon.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as stranger:
+        stranger.sendall(f"GET /v3/health HTTP/1.1\r\nHost: {host}\r\nX: ".encode())
+        with pytest.raises(ConnectionError):
+            for _ in range(200):
+                stranger.sendall(b"x" * 1_000_000)
+    assert httpx.get(f"{daemon.url}/v3/health", headers={"X": "x" * 30_000}).status_code == 200
+
+
+def test_no_secret_stands_in_the_log(daemon: Role, http: httpx.Client, keys: dict[str, str]):
+    for method, path in (("GET", "/v3/sessions"), ("WS", "/v3/ws")):
+        for secret in ("own", "read", "cookie"):
+            ask(http, method, f"{path}?token={keys[secret]}", {})
+    written = daemon.log.read_text()
+    assert "listens on" in written
+    assert [name for name, key in keys.items() if key in written] == []
+    assert "handshake" not in written
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -1,5 +1,8 @@
 """What of a session leaves the daemon as a document, and what outlives a killed daemon."""
 
+import pytest
+
+from cli.daemon.export import closed
 from tests.cli.daemon.conftest import V3
 from tests.scripted import Scripted, call, end, says, text
 
@@ -19,6 +22,22 @@ async def test_an_export_reads_as_markdown(v3: V3, model: Scripted):
     assert [line for line in lines if line.startswith("## ")] == ["## You", "## Opta", "## Result", "## Opta"]
     assert '**look**\n\n```json\n{"at": "it"}\n```' in answer.text
     assert answer.text.endswith("## Opta\n\n```py\n1\n```\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("```py\n1\n```", ""),
+        ("```py\n1", "\n```"),
+        ("~~~~\n~~~\n```", "\n~~~~"),
+        ("````\n``` x\n```\n```` y\n`````", ""),
+        ("```one``` line", ""),
+        ("   ```\n1\n", "\n```"),
+        ("    ```\nno fence", ""),
+    ],
+)
+def test_an_open_code_block_ends_with_its_message(text: str, end: str):
+    assert closed(text) == text + end
 
 
 async def test_an_export_as_json_has_every_fact(v3: V3, model: Scripted):

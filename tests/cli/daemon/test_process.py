@@ -234,6 +234,17 @@ def opened(pid: int, file: str) -> bool:
     return any(Path(found.path) == Path(file) for found in psutil.Process(pid).open_files())
 
 
+def test_a_database_that_breaks_is_said_and_ends_nothing(start_daemon: Start):
+    role = start_daemon(lmx_url="http://127.0.0.1:9")
+    file = role.home / "daemon" / "daemon.sqlite3"
+    for each in (file, file.with_name(f"{file.name}-wal")):
+        each.write_bytes(b"no database" * 10_000)
+    answer = httpx.get(f"{role.url}/v3/sessions", headers=role.headers)
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_failed")
+    assert "database" in answer.json()["detail"]
+    assert httpx.get(f"{role.url}/v3/health").status_code == 200
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_daemon_ends_at_once(start_daemon: Start, number: signal.Signals):
     role = start_daemon(lmx_url="http://127.0.0.1:1")
