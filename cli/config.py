@@ -68,6 +68,8 @@ class Config(Strict):
 
     lmx_url: Annotated[str, Field(pattern=URL)] = "http://127.0.0.1:1234"
     daemon_port: Annotated[int, Field(ge=1, le=65535)] = 9999
+    # After so long without anything to do the daemon ends; 0 for never.
+    daemon_idle_minutes: Annotated[float, Field(ge=0, le=100_000)] = 0
     # Whether prompts may go to an LMX that announced itself on this network, which anybody there can do.
     lmx_discovery: bool = False
     limits: Limits = Limits()

@@ -34,14 +34,14 @@ def private(folder: Path) -> Path:
     return folder
 
 
-def replace(file: Path, text: str) -> None:
+def replace(file: Path, text: str | bytes) -> None:
     """Write a file of the user's alone, at once: a reader sees the old one or the new one, never half."""
     # A name of its own: two that write at once each finish their own draft.
     draft = file.with_name(f"{file.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(text)
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(text.encode() if isinstance(text, str) else text)
             out.flush()
             os.fsync(out.fileno())
         draft.replace(file)

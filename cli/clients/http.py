@@ -38,15 +38,20 @@ def send(
 
 
 def frames(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The data of each server-sent event. A frame that the connection cut short is dropped.
+    """The data of each server-sent event that has no name: those that have one say why a stream ends, which
+    who asks again is told anyway. A frame that the connection cut short is dropped.
 
     Lines end in \\n alone: text may hold U+2028, which `str.splitlines` would tear a frame at.
     """
     data: list[bytes] = []
+    named = False
     for line in lines:
         line = line.rstrip(b"\r\n")
-        if line.startswith(b"data:"):
+        if line.startswith(b"event:"):
+            named = True
+        elif line.startswith(b"data:"):
             data.append(line.removeprefix(b"data:").removeprefix(b" "))
-        elif not line and data:
-            yield b"\n".join(data)
-            data = []
+        elif not line:
+            if data and not named:
+                yield b"\n".join(data)
+            data, named = [], False

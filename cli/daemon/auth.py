@@ -7,6 +7,7 @@ it can send what a form can without being asked (CVE-2026-22812), so only JSON i
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import nullcontext
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
@@ -57,12 +58,13 @@ class Border:
             return
         passed = {**scope, "hub": self.hub, "caller": caller}
         try:
-            if caller is None or caller is OWN:
-                await self.application(passed, body.receive, send)
-            else:
-                connection = Connection(scope["type"], body.receive, send)
-                run = partial(self.application, passed)
-                await self.hub.keys.connections.run(caller, connection, run)
+            with self.hub.lifetime.guest() if caller else nullcontext():
+                if caller is None or caller is OWN:
+                    await self.application(passed, body.receive, send)
+                else:
+                    connection = Connection(scope["type"], body.receive, send)
+                    run = partial(self.application, passed)
+                    await self.hub.keys.connections.run(caller, connection, run)
         except BodyTooLarge as error:
             await refuse(error, scope, body, send)
 

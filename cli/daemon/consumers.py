@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
+from cli.daemon import lifetime
 from cli.daemon.access.scopes import MESSAGES
 from cli.daemon.access.tokens import Caller
 from cli.daemon.auth import Application, Scope, Send, refuse
@@ -42,6 +43,7 @@ class Closing(NamedTuple):
 
 
 GOING_AWAY = Closing(1001, "The daemon is stopping.")
+REPLACED = Closing(1012, lifetime.MESSAGE)
 NO_JSON = Closing(1003, "A message is a JSON object in a text frame.")
 UNREADABLE = Closing(1011, "The daemon's database failed; its log says how.")
 BAD_QUERY = Closing(4400, "Give session= and, to resume, after= (an event's number).")
@@ -143,7 +145,7 @@ class Socket:
         await self.hub.logs.closed.wait()
         if self.followers:
             await asyncio.wait(self.followers.values())
-        return GOING_AWAY
+        return REPLACED if self.hub.lifetime.replaced else GOING_AWAY
 
     async def hear(self, receive: Receive) -> Closing | None:
         """Take what the client says, until it says what is no message at all, or is gone."""
@@ -230,7 +232,10 @@ class Socket:
         try:
             async for event in log.follow(after):
                 await self.say(event.as_json[:-1] + rest)
+                after = event.seq
             if self.hub.logs.closed.is_set():
+                if self.hub.lifetime.replaced:
+                    await self.say(lifetime.farewell(log.session, after))
                 return  # `outlive` says why
             why: Refusal = UnknownSession(log.session)  # it was deleted
         except Refusal as refusal:

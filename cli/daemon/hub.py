@@ -14,6 +14,7 @@ from cli.config import Config, Current
 from cli.daemon.access.keys import Keys
 from cli.daemon.database import Database
 from cli.daemon.jobs import Jobs
+from cli.daemon.lifetime import Lifetime
 from cli.daemon.log import Logs
 from cli.daemon.metrics import Metrics
 from cli.daemon.turns import Turns
@@ -35,11 +36,13 @@ class Hub:
     turns: Turns
     jobs: Jobs
     metrics: Metrics
+    lifetime: Lifetime
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
     def make(cls, config: Config, token: str) -> "Hub":
-        providers, database = Providers(Current(config)), Database()
+        current = Current(config)
+        providers, database = Providers(current), Database()
         metrics = Metrics()
         metrics.watch(providers.everyone)
         logs = Logs(database, metrics)
@@ -47,13 +50,16 @@ class Hub:
         models = Models(providers)
         turns = Turns(logs, database, lambda model, compacted: models.of(model, compacted).chat)
         jobs = Jobs(database, logs)
-        return cls(keys, providers, models, database, logs, turns, jobs, metrics)
+        lifetime = Lifetime(turns, jobs, lambda: current().daemon_idle_minutes * 60)
+        return cls(keys, providers, models, database, logs, turns, jobs, metrics, lifetime)
 
     async def stop(self) -> None:
-        """End what runs, then every stream: their last event is how the turn ended."""
+        """End what runs, then every stream: their last event is how the turn ended. A successor takes
+        up the jobs."""
+        ends = [self.turns.stop(), *([] if self.lifetime.replaced else [self.jobs.stop()])]
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await asyncio.gather(self.turns.stop(), self.jobs.stop())
+                await asyncio.gather(*ends)
         except TimeoutError:
             log.warning("turns or jobs did not end within %s s; the next start settles them", STOP_SECONDS)
         finally:

@@ -51,9 +51,16 @@ class Server(uvicorn.Server):
             await asyncio.wait(self.server_state.tasks, timeout=CLOSE_SECONDS)
         await super().shutdown(sockets)
 
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self.hub.lifetime.over()
 
-def run(make: Callable[[config.Config, str], Hub] = Hub.make) -> int:
-    """Serve a hub until SIGTERM or SIGINT; 0 also when another daemon of this home runs already."""
+
+def run(make: Callable[[config.Config, str], Hub] = Hub.make, *, supervisor: str = "") -> int:
+    """Serve a hub until SIGTERM or SIGINT, or until its time is over.
+
+    Returns the exit status: 0, also when another daemon of this home runs already; EX_TEMPFAIL for
+    `supervisor` to start a successor.
+    """
     umask = os.umask(0o077)
     choices = config.load()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,12 +76,13 @@ def run(make: Callable[[config.Config, str], Hub] = Hub.make) -> int:
         if ended := settle.settle():
             log.warning("%d turns of a daemon that died are failed now", ended)
         connection.close()  # from here on one thread alone has one
-        with listen(choices.daemon_port) as listener, announced(listener) as token:
-            asyncio.run(serve(listener, partial(make, choices, token), umask))
-    return 0
+        with listen(choices.daemon_port) as listener, announced(listener, supervisor) as token:
+            replaced = asyncio.run(serve(listener, partial(make, choices, token), umask))
+    return os.EX_TEMPFAIL if replaced and supervisor else os.EX_OK
 
 
-async def serve(listener: socket.socket, make: Callable[[], Hub], umask: int) -> None:
+async def serve(listener: socket.socket, make: Callable[[], Hub], umask: int) -> bool:
+    """Serve until the end; whether that was to make room for a successor."""
     hub = make()
     options = uvicorn.Config(
         Border(cast(Application, application), hub),
@@ -94,6 +102,7 @@ async def serve(listener: socket.socket, make: Callable[[], Hub], umask: int) ->
         await Server(options, hub).serve([listener])
     finally:
         hub.database.close()
+    return hub.lifetime.replaced
 
 
 def acquire(lock: IO[str]) -> bool:
@@ -137,10 +146,12 @@ def listen(port: int) -> socket.socket:
 
 
 @contextmanager
-def announced(listener: socket.socket) -> Iterator[str]:
+def announced(listener: socket.socket, supervisor: str) -> Iterator[str]:
     """Say where the daemon is, for as long as it is there; gives the token."""
     token, port = secrets.token_urlsafe(32), listener.getsockname()[1]
-    here = state.State(pid=os.getpid(), port=port, version=VERSION, protocol=events.VERSION)
+    here = state.State(
+        pid=os.getpid(), port=port, version=VERSION, protocol=events.VERSION, supervisor=supervisor
+    )
     try:
         paths.replace(state.token_file(), token)
         paths.replace(state.state_file(), here.model_dump_json())

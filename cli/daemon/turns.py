@@ -56,6 +56,7 @@ STATES: dict[type[Ending], TurnState] = {
 }
 STOPPED = Failure("daemon_stopped", "The daemon was stopped while this turn was under way.").event()
 NEVER_RUN = Failure("daemon_stopped", "The daemon was stopped before this turn began.").event()
+REPLACED = Failure("daemon_replaced", "The daemon was replaced before this turn came to its end.").event()
 # Between tries to store how a turn ended: until it is stored, it has not ended.
 RETRY_SECONDS = 1.0
 
@@ -96,7 +97,7 @@ class Turns:
         self.running: dict[str, Running] = {}
         self.lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.stopping = False
+        self.stopping = self.draining = False
 
     async def submit(self, session: str, request: TurnSubmit) -> TurnView:
         """Queue a turn. Once it is a row it runs, even if the caller hangs up meanwhile."""
@@ -132,13 +133,22 @@ class Turns:
         for turn in await self.database(waiting_turns):
             self._spawn(self._work(turn.session_id))
 
+    async def drain(self, seconds: float) -> None:
+        """Begin no more turns, and wait at most so long for those that run; the others go on in the next
+        daemon, those submitted from now on as well."""
+        self.draining = True
+        if running := [each.task for each in self.running.values()]:
+            await asyncio.wait(running, timeout=seconds)
+
     async def stop(self) -> None:
         """End all turns, for the daemon ends; none begins any more."""
         self.stopping = True
         for running in list(self.running.values()):
-            running.stop(STOPPED)
+            running.stop(REPLACED if self.draining else STOPPED)
         while self.tasks:
             await asyncio.wait(self.tasks)
+        if self.draining:
+            return
         for turn in await self.database(waiting_turns):
             await self._finish(turn, NEVER_RUN, "queued")
 
@@ -171,7 +181,7 @@ class Turns:
         """Run the first turn that waits: one such task for each turn, one at a time in a session."""
         async with self.lanes.setdefault(session, asyncio.Lock()):
             turn = await self._next(session)
-            if turn and not self.stopping:
+            if turn and not self.stopping and not self.draining:
                 await self._run(turn)
                 self._spawn(compaction.run(self.database, session))
 

@@ -7,6 +7,7 @@ from cli.daemon.api import (
     access,
     context,
     events,
+    handoff,
     health,
     jobs,
     metrics,
@@ -23,7 +24,7 @@ from opta.errors import Refusal
 
 api = make_api("Opta daemon", answer_problem, openapi_url="openapi.json", docs_url=None, renderer=Renderer())
 api.add_decorator(strict)
-for each in (health, metrics, access, models, settings, sessions, context, turns, events, jobs):
+for each in (health, handoff, metrics, access, models, settings, sessions, context, turns, events, jobs):
     api.add_router("", each.router)
 
 compatible = make_api("Opta daemon, as OpenAI's", answer_problem, openapi_url=None, urls_namespace="v1")

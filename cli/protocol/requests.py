@@ -83,6 +83,12 @@ class Problem(BaseModel):
     seq: int | None = None
 
 
+class HandOff(Strict):
+    """How long the turns that run may go on before the daemon ends for its successor."""
+
+    seconds: Annotated[float, Field(ge=0, le=600)] = 30
+
+
 class Health(BaseModel):
     """`service` is always "opta-daemon": how a client tells the daemon from a stranger on its port."""
 

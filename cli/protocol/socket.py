@@ -24,6 +24,8 @@ Closing. What is no JSON, and a binary frame, close the socket (1003). A client 
 some seconds is dropped (4408). It subscribes anew with `after` the last event that it saw: nothing is
 lost or doubled. `/v3/ws?session=&after=` begins with a subscription, without an ack; what is wrong with
 it closes the socket (4400, 4404). 1001 is the daemon's own end, 1011 a database that does not answer.
+Before 1012 each subscription ends with the code daemon_replaced and its last number: another daemon takes
+the place of this one, the token is new, and what is subscribed after that number goes on.
 """
 
 from typing import Annotated, Any, Literal
@@ -146,10 +148,13 @@ class Pong(BaseModel):
 
 
 class Unsubscribed(BaseModel):
+    """`seq` is the last event that was sent, when the session goes on in the daemon's successor."""
+
     type: Literal["unsubscribed"] = "unsubscribed"
     session: str
     code: str
     message: str
+    seq: int | None = None
 
 
 class SocketMessage(

@@ -10,12 +10,16 @@ from opta import paths
 
 
 class State(BaseModel):
-    """`state.json`: the process that holds the lock, and where it listens."""
+    """`state.json`: the process that holds the lock, and where it listens.
+
+    `supervisor` names what started it and will start it again, as systemd; nothing does by default.
+    """
 
     pid: int
     port: int
     version: str
     protocol: int
+    supervisor: str = ""
 
 
 def folder() -> Path:
@@ -25,6 +29,11 @@ def folder() -> Path:
 def lock_file() -> Path:
     """Held by `flock` for as long as the daemon lives: the one proof that it is there."""
     return folder() / "lock"
+
+
+def starting_file() -> Path:
+    """Held by `flock` by the one client that starts a daemon; the others wait for it."""
+    return folder() / "starting"
 
 
 def state_file() -> Path:
@@ -42,6 +51,11 @@ def tokens_file() -> Path:
 
 def log_file() -> Path:
     return folder() / "daemon.log"
+
+
+def rotated_log_file() -> Path:
+    """What daemon.log was before it became too large."""
+    return folder() / "daemon.log.1"
 
 
 def read() -> State | None:

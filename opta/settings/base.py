@@ -1,6 +1,7 @@
 """What every role has in common: the domain, the language, the clock and the log."""
 
 import logging
+from typing import Any
 
 from opta import body, env
 
@@ -22,16 +23,12 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = body.LIMIT
 WEBSOCKETS = ""
 
 
-# uvicorn takes a WebSocket that was denied by an answer of ours for one that got none.
-DENIED = "ASGI callable returned without completing handshake."
-
-
 def is_news(record: logging.LogRecord) -> bool:
     """A 503 is what a health check says to whoever asked; it is no error of the server that says it."""
-    return getattr(record, "status_code", 0) != 503 and record.msg != DENIED
+    return getattr(record, "status_code", 0) != 503
 
 
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
@@ -47,7 +44,5 @@ LOGGING = {
         # A line for every health poll would bury what matters.
         "httpx": {"level": "WARNING"},
         "uvicorn.access": {"level": "WARNING"},
-        # Of every WebSocket it would tell the URL, and with it a token that somebody put there.
-        "uvicorn.error": {"level": "WARNING"},
     },
 }

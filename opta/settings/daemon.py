@@ -2,6 +2,7 @@
 
 from opta import paths
 from opta.settings.base import *
+from opta.settings.base import LOGGING as OF_ALL
 
 ROOT_URLCONF = "cli.daemon.urls"
 WEBSOCKETS = "cli.daemon.consumers.websockets"
@@ -10,6 +11,9 @@ INSTALLED_APPS = ["cli.daemon"]
 MIDDLEWARE = ["cli.daemon.api.dialect.say_not_allowed"]
 # The border holds the Host to loopback as well, and answers in the daemon's dialect.
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+_stderr = {**OF_ALL["handlers"]["stderr"], "class": "cli.daemon.logfile.Handler"}
+LOGGING = {**OF_ALL, "handlers": {"stderr": _stderr}}
 
 DATABASES = {
     "default": {

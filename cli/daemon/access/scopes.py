@@ -14,6 +14,7 @@ ROUTES: dict[tuple[str, str], Need] = {
     ("GET", "/v3/metrics"): "read",
     ("GET", "/v3/openapi.json"): "read",
     ("GET", "/v3/schema"): "read",
+    ("POST", "/v3/handoff"): "admin",
     # A page that says nothing yet, and where it brings the code that is its key.
     ("GET", "/v3/access/open"): "open",
     ("POST", "/v3/access/browser"): "open",

@@ -13,10 +13,12 @@ from acp.connection import Connection
 from acp.exceptions import RequestError
 from pydantic_core import to_json
 
+from cli.daemon import lifetime
 from cli.daemon.acp.agent import Editor
 from cli.daemon.hub import Hub
 
 GOING_AWAY = {"code": 1001, "reason": "The daemon is stopping."}
+REPLACED = {"code": 1012, "reason": lifetime.MESSAGE}
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +70,8 @@ class Socket:
     async def refuse(self, error: RequestError) -> None:
         await self.send({"jsonrpc": "2.0", "id": None, "error": error.to_error_obj()})
 
-    async def end(self) -> None:
-        await self._send({"type": "websocket.close", **GOING_AWAY})
+    async def end(self, why: dict[str, Any]) -> None:
+        await self._send({"type": "websocket.close", **why})
 
     async def close(self) -> None:
         """Nothing to do: the server closes the socket when `serve` returns."""
@@ -99,4 +101,4 @@ async def outlive(hub: Hub, socket: Socket) -> None:
     """The daemon stops: its last words are that every turn has ended."""
     await hub.logs.closed.wait()
     await socket.settled.wait()
-    await socket.end()
+    await socket.end(REPLACED if hub.lifetime.replaced else GOING_AWAY)

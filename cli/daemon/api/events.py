@@ -8,6 +8,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Query, Router
 
 from cli.daemon import hub
+from cli.daemon.lifetime import Lifetime, farewell
 from cli.daemon.log import Log
 from cli.protocol import events
 from cli.protocol.requests import EventList
@@ -44,13 +45,17 @@ async def stream_events(request: HttpRequest, id: str, after: After = 0) -> Stre
     log.check(start)
     if log.stuck:
         raise log.stuck
-    return sse.response(sse.pinged(frames(log, start), PING_SECONDS))
+    return sse.response(sse.pinged(frames(log, start, hub.of(request).lifetime), PING_SECONDS))
 
 
-async def frames(log: Log, after: int) -> AsyncGenerator[bytes]:
+async def frames(log: Log, after: int, lifetime: Lifetime) -> AsyncGenerator[bytes]:
     with suppress(Refusal):  # the stream just ends: who asks again is told, with a status
         async for event in log.follow(after):
             yield sse.frame(event.as_json, id=event.seq)
+            after = event.seq
+    if log.closed and lifetime.replaced:
+        end = farewell(log.session, after)
+        yield sse.frame(end.model_dump_json(), event=end.type)
 
 
 def last_event_id(request: HttpRequest) -> int | None:

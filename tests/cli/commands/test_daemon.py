@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import psutil
+
 from tests.processes import wait_until
 
 
@@ -34,6 +36,35 @@ def test_it_starts_once_and_stops_once(bare):
     assert pid_in(stopped.stdout) == pid_in(first.stdout)
     assert not (bare.daemon_files / "state.json").exists()
     assert "No daemon" in bare("daemon", "stop").stdout
+
+
+def test_a_stop_returns_once_the_process_is_gone_and_a_restart_once_another_answers(bare):
+    first = pid_in(bare("daemon", "start").stdout)
+    second = pid_in(bare("daemon", "restart").stdout)
+    assert second != first
+    assert not alive(first)
+    bare("daemon", "stop")
+    assert not alive(second)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # its parent may be slow to notice
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_log_that_is_large_makes_room_for_another(bare):
+    bare.daemon_files.mkdir(parents=True, mode=0o700)
+    log, before = bare.daemon_files / "daemon.log", bare.daemon_files / "daemon.log.1"
+    log.write_bytes(b"an old line\n" * 500_000)
+    bare("daemon", "start")
+    assert before.stat().st_size == 6_000_000
+    assert log.stat().st_size < 10_000
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (log, before)] == [0o600, 0o600]
+    said = bare("daemon", "logs", "-n", "50").stdout.splitlines()
+    assert (said[0], len(said)) == ("an old line", 50)
+    assert any("listens on" in line for line in said)
 
 
 def test_status_says_whether_it_runs(bare):
@@ -64,10 +95,12 @@ def test_a_process_that_is_not_the_daemon_is_never_killed(bare):
     state = bare.daemon_files / "state.json"
     real = json.loads(state.read_text())
     state.write_text(json.dumps({**real, "pid": stranger.pid}))
-    assert "No daemon" in bare("daemon", "stop").stdout
-    assert stranger.poll() is None
+    refused = bare("daemon", "stop")
     state.write_text(json.dumps(real))
+    assert stranger.poll() is None
     stranger.communicate(b"\n")
+    assert refused.returncode == 5
+    assert f"`kill -9 {real['pid']}` ends it" in refused.stderr  # the one that holds the lock
 
 
 def test_a_stale_state_file_does_not_hide_that_it_is_gone(bare):

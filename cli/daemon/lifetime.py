@@ -1,0 +1,62 @@
+"""When the daemon ends by itself: to make room for a successor, or because nobody has wanted it for long."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cli.daemon.jobs import Jobs
+from cli.daemon.turns import Turns
+from cli.protocol.socket import Unsubscribed
+
+REPLACED = "daemon_replaced"
+MESSAGE = "The daemon is being replaced. Connect again, and go on after the last event seen."
+
+
+class Lifetime:
+    """`idle` says after how many seconds without anything to do the daemon ends; 0 for never."""
+
+    def __init__(self, turns: Turns, jobs: Jobs, idle: Callable[[], float]) -> None:
+        self.turns = turns
+        self.jobs = jobs
+        self.idle = idle
+        self.guests = 0
+        # When somebody was last here, or something under way.
+        self.used = time.monotonic()
+        self.draining: asyncio.Task[None] | None = None
+
+    @property
+    def replaced(self) -> bool:
+        return self.draining is not None
+
+    @contextmanager
+    def guest(self) -> Iterator[None]:
+        """Somebody with a key is here: a request, or a stream for as long as it is open."""
+        self.guests += 1
+        try:
+            yield
+        finally:
+            self.guests -= 1
+            self.used = time.monotonic()
+
+    def hand_off(self, seconds: float) -> None:
+        """Begin no more turns, and end when those that run have, or `seconds` are over. What is submitted
+        meanwhile waits for the successor. Asked again, only the newest limit holds."""
+        if self.draining:
+            self.draining.cancel()
+        self.draining = asyncio.create_task(self.turns.drain(seconds))
+
+    def over(self) -> bool:
+        """Whether it is time to end. Asked several times a second."""
+        if self.draining:
+            return self.draining.done()
+        if self.guests or self.turns.tasks or self.jobs.running or self.jobs.starting:
+            self.used = time.monotonic()
+            return False
+        limit = self.idle()
+        return bool(limit) and time.monotonic() - self.used >= limit
+
+
+def farewell(session: str, seq: int) -> Unsubscribed:
+    """The last word to a follower whose daemon is being replaced: the number to resume after."""
+    return Unsubscribed(session=session, code=REPLACED, message=MESSAGE, seq=seq)
