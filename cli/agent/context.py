@@ -18,6 +18,8 @@ from cli.protocol.messages import Message
 STEPS = 10
 # What stands around a message, a call or a tool in any chat template, in bytes, on the safe side.
 WRAPPING = 32
+# What the assistant is told to have said where it was not let speak.
+INTERRUPTED = "(I was interrupted here.)"
 # Shorter results are told as they are: a line in their place would save nothing.
 LINE = 120
 
@@ -77,6 +79,24 @@ def last(facts: Sequence[Event]) -> ContextCompacted | None:
 
 def view(messages: Sequence[Message], compacted: ContextCompacted | None) -> list[Message]:
     """The messages as the model is told them."""
+    return list(alternating(shaped(messages, compacted)))
+
+
+def alternating(messages: Iterable[Message]) -> Iterator[Message]:
+    """With a word of the assistant's between a result and the user: many chat templates take none there.
+
+    That is where a turn was stopped, or the user added something to it.
+    """
+    last = ""
+    for message in messages:
+        if last == "tool" and message.role == "user":
+            yield Message(role="assistant", content=INTERRUPTED)
+        last = message.role
+        yield message
+
+
+def shaped(messages: Sequence[Message], compacted: ContextCompacted | None) -> list[Message]:
+    """As the compaction has them told."""
     if compacted is None:
         return list(messages)
     system, said = split(messages)

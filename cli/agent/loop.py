@@ -51,7 +51,7 @@ class Answer:
     calls: list[ToolCall] = field(default_factory=list)
     finish: Finish = field(default_factory=lambda: Finish(reason="stop"))
     # Told once the message is whole: a fact in its midst would end what of it is kept.
-    warnings: list[ContextWarning] = field(default_factory=list)
+    facts: list[ContextWarning | ContextCompacted] = field(default_factory=list)
     # Whether the turn's time was over before the answer was.
     late: bool = False
 
@@ -59,6 +59,11 @@ class Answer:
         """The thought that now is over, if there is one."""
         whole, self.reasoning = "".join(self.reasoning), []
         return [ReasoningDone(text=whole)] if whole else []
+
+    @property
+    def said(self) -> bool:
+        """Whether there are words in it; a few blanks are none."""
+        return any(map(str.strip, self.text))
 
     @property
     def cut(self) -> bool:
@@ -107,7 +112,10 @@ async def run(
             async for body in bodies:
                 yield body
         calls = await landed(answer, turn)
-        turn.history.append(answer.message(calls))
+        for fact in answer.facts:
+            yield fact
+        if calls or answer.said:
+            turn.history.append(answer.message(calls))
         if not calls and not answer.late and await steering.close():
             yield ending(answer, turn.spent)
             return
@@ -150,7 +158,7 @@ async def listen(answer: Answer, turn: Turn) -> AsyncGenerator[AnyBody, None]:
                 case ContextCompacted():
                     yield piece
                 case ContextWarning():
-                    answer.warnings.append(piece)
+                    answer.facts.append(piece)
                 case Usage():
                     turn.spent.add(piece)
     for body in answer.thought():
@@ -164,10 +172,8 @@ async def listen(answer: Answer, turn: Turn) -> AsyncGenerator[AnyBody, None]:
     if text:
         answer.text.append(text)
         yield TextDelta(text=text)
-    if answer.text or not answer.calls:
+    if answer.said:
         yield TextDone(text="".join(answer.text))
-    for warning in answer.warnings:
-        yield warning
 
 
 async def pieces_of(answer: Answer, turn: Turn) -> AsyncGenerator[Piece, None]:
@@ -194,13 +200,13 @@ async def landed(answer: Answer, turn: Turn) -> list[Ready]:
     calls = [await asyncio.to_thread(ready, call, turn.catalog, cut=answer.cut) for call in distinct]
     # Of several calls the server could not be told which one it is to write.
     if len(calls) == 1 and calls[0].mendable and not answer.cut and turn.constrains:
-        mended = await constrained(calls[0], turn)
+        mended = await constrained(calls[0], turn, answer)
         turn.constrains = mended is not None
         return [mended or calls[0]]
     return calls
 
 
-async def constrained(wrong: Ready, turn: Turn) -> Ready | None:
+async def constrained(wrong: Ready, turn: Turn, answer: Answer) -> Ready | None:
     """The same call, from a server that is told to hold to its schema; None when that does not help."""
     choice = {"type": "function", "function": {"name": wrong.call.name}}
     found: list[ToolCall] = []
@@ -210,6 +216,8 @@ async def constrained(wrong: Ready, turn: Turn) -> Ready | None:
                 async for piece in pieces:
                     if isinstance(piece, ToolCall):
                         found.append(piece)
+                    elif isinstance(piece, ContextWarning | ContextCompacted):
+                        answer.facts.append(piece)
                     elif isinstance(piece, Finish | Usage):
                         turn.spent.add(piece.usage if isinstance(piece, Finish) else piece)
     except (Failure, TimeoutError):
@@ -220,6 +228,10 @@ async def constrained(wrong: Ready, turn: Turn) -> Ready | None:
 
 
 def ending(answer: Answer, spent: Spent) -> TurnDone:
+    """Raises Failure for a turn that came to nothing: no word was said, and no tool was called."""
+    if not answer.said and not spent.calls:
+        why = "reached its limit of tokens before its answer began" if answer.cut else "answered nothing"
+        raise Failure("no_answer", f"The model {why}.")
     reason = "length" if answer.finish.reason == "length" else "stop"
     return TurnDone(
         text="".join(answer.text),

@@ -4,7 +4,6 @@ The window and the count of tokens come from the server where it tells them. Els
 from its answers: what a refusal says, and how many tokens it says it has read.
 """
 
-import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -12,9 +11,10 @@ from hashlib import sha256
 from time import monotonic
 from typing import Any, Protocol
 
-from cli.agent import context
+from cli.agent import context, overflow
 from cli.agent.compaction import Crowded, compact
 from cli.agent.context import Budget, bytes_of, view, weight
+from cli.agent.overflow import too_long
 from cli.clients.refusals import Refused
 from cli.clients.server import Card
 from cli.protocol.events import ContextCompacted, ContextWarning, Usage
@@ -35,8 +35,6 @@ SPARSE = 12
 PROBED = 6_000
 # Times that a window is corrected in one request.
 CORRECTIONS = 4
-# "maximum context length is 4096", "context holds 4096", "available context size (4096 tokens)"
-LIMIT = re.compile(r"context(?: window)? ?(?:length|size|holds)?\D{0,12}(\d{3,8})")
 # Characters that a model may think before it answers a question of ours.
 THOUGHT = 8_000
 QUESTION = "What is the code word from the beginning of this conversation? Answer with it alone."
@@ -129,8 +127,10 @@ class Model:
                         yield piece
                 break
             except Failure as failure:
-                if begun or not too_long(failure) or not corrections:
+                if begun or not too_long(failure):
                     raise
+                if not corrections:
+                    raise Failure(TOO_LONG, failure.message) from failure
                 corrections -= 1
                 self._correct(failure)
         if warning := await self._learn(shown, tools, usage):
@@ -228,9 +228,7 @@ class Model:
 
     def _correct(self, failure: Failure) -> None:
         """Take the window for what the server says it is; for less, if it says nothing new."""
-        found = LIMIT.search(failure.message.lower())
-        said = int(found[1]) if found else 0
-        window = self.gauge.window
+        said, window = overflow.window(failure), self.gauge.window
         self.gauge.learnt = said if 0 < said < window else window * 4 // 5
         self.measured = None
 
@@ -279,12 +277,6 @@ class Model:
             ],
             200,
         )
-
-
-def too_long(failure: Failure) -> bool:
-    """Whether the request was refused for its length; not every server has a code for that."""
-    said = failure.message.lower()
-    return failure.code == TOO_LONG or (failure.code == "upstream_refused" and bool(LIMIT.search(said)))
 
 
 def truncated(name: str, tokens: int, got: int) -> str:

@@ -13,6 +13,7 @@ HINTS = {
     "shutting_down": "Start LMX again with `opta serve`, and send the turn again.",
     "queue_full": "Send the turn again when others are answered; LMX_QUEUE says how many may wait.",
     "reading_too_slowly": "Send the turn again: the daemon was too busy to read the answer.",
+    "no_answer": "Send the turn again in other words, or choose another model (`opta models`).",
     "upstream_refused": "Change what the message names and send the turn again.",
     "upstream_error": "Send the turn again; if it fails again, the log of LMX, or of that server, says why.",
     "upstream_truncated": "See whether that server still runs (`opta models`), and send the turn again.",

@@ -1,5 +1,6 @@
 """A conversation and its model's window: what is told always fits, and can be told again."""
 
+import itertools
 import json
 import random
 import re
@@ -258,3 +259,30 @@ def test_what_is_told_only_grows_and_every_call_keeps_its_result(
 def test_a_cut_text_keeps_to_its_size_and_says_so(words: str, size: int):
     short = context.cut(words, size)
     assert short == words or len(short.encode()) <= max(size, context.LINE)
+
+
+roles = st.lists(st.sampled_from(["tool", "said", "asked"]), max_size=12)
+
+
+@given(roles, st.booleans())
+def test_the_user_never_speaks_right_behind_a_result(kinds: list[str], compacted: bool):
+    said = [Message(role="user", content=ASKED)]
+    for number, kind in enumerate(kinds):
+        if kind == "tool":
+            call = ToolCall(id=str(number), name="read")
+            said += [
+                Message(role="assistant", content="", calls=(call,)),
+                Message(role="tool", content="x", call=call.id),
+            ]
+        elif kind == "said":
+            said.append(Message(role="assistant", content="So."))
+        elif said[-1].role != "user":
+            said.append(Message(role="user", content="And?"))
+    fact = ContextCompacted(
+        summary="Notes.", through=1, masked=1, room=900, messages=1, before=2, after=1, window=99, exact=True
+    )
+    for upto in range(1, len(said) + 1):
+        told = context.view(said[:upto], fact if compacted and upto > 1 else None)
+        pairs = [(one.role, other.role) for one, other in itertools.pairwise(told)]
+        assert ("tool", "user") not in pairs
+        assert told[-1].role == said[upto - 1].role

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from cli.agent.execute import AT_ONCE
+from cli.agent.execute import AT_ONCE, Verdict
 from cli.agent.loop import run
 from cli.protocol.events import (
     AnyBody,
+    ContextCompacted,
     ReasoningDelta,
     ReasoningDone,
     TextDelta,
@@ -93,9 +94,24 @@ async def test_an_answer_without_tools_is_one_round():
     assert done.seconds >= 0
 
 
-async def test_a_silent_answer_is_an_answer():
-    *bodies, done = await played(Model([Finish(reason="stop")]))
-    assert (bodies, done.text) == ([TextDone(text="")], "")
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        ([Finish(reason="stop")], "answered nothing"),
+        ([" \n", Finish(reason="stop")], "answered nothing"),
+        ([Reasoning(text="Hm"), Finish(reason="length")], "limit of tokens before its answer began"),
+    ],
+)
+async def test_a_turn_in_which_nothing_was_said_or_done_has_failed(pieces: list[Piece], said: str):
+    with pytest.raises(Failure, match=said) as caught:
+        await played(Model(pieces))
+    assert caught.value.event().hint
+
+
+async def test_work_without_a_closing_word_is_done():
+    *_, done = await played(Model([wants("1", "add", '{"a": 1}')], [Finish(reason="stop")]))
+    assert isinstance(done, TurnDone)
+    assert done.text == ""
 
 
 async def test_what_it_thinks_is_shown_and_not_sent_back():
@@ -273,6 +289,16 @@ async def test_a_call_that_does_not_fit_is_written_once_more_under_its_schema():
     assert model.asked[1] == model.asked[0]
     assert model.tools[1] == model.tools[0]
     assert bodies[-1].usage == Usage(prompt_tokens=30, completion_tokens=15)
+
+
+async def test_what_the_window_made_of_the_second_writing_is_a_fact_as_well():
+    """A request after a restart is made from the facts: one that is missing would make another request."""
+    fact = ContextCompacted(room=9, messages=1, before=9, after=5, window=9, exact=True)
+    model = Model([wants("1", "add", "{}")], [fact, wants("2", "add", '{"a": 1}')], ["2"])
+    bodies = await played(model)
+    assert [type(body) for body in bodies] == [
+        ContextCompacted, ToolStarted, ToolDone, TextDelta, TextDone, TurnDone,
+    ]  # fmt: skip
 
 
 async def test_a_server_that_cannot_be_held_to_a_schema_is_not_asked_to_again():
