@@ -263,6 +263,11 @@ def starting() -> Iterator[Callable[[], bool]]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
+            try:  # a disk without room is noticed here, where there is somebody to tell
+                os.pwrite(file.fileno(), str(os.getpid()).encode(), 0)
+            except OSError as error:
+                message = f"The daemon cannot start: {state.starting_file()}: {error.strerror}."
+                raise Failure(message, hint="Free some space on the disk that holds OPTA_HOME.") from error
             return True
 
         yield claimed
