@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import inf
 from time import monotonic
 from typing import Any, Protocol
 
@@ -66,6 +67,8 @@ class Gauge:
     density: float = 0.0
     # Bytes of the longest request that a probe proved to be read whole.
     proved: int = PROBED
+    # Bytes of the shortest one that a probe found cut.
+    unread: float = inf
 
     @property
     def window(self) -> int:
@@ -243,13 +246,24 @@ class Model:
                 self.measured = Measured(size, got)
                 self.gauge.density = max(self.gauge.density, got / size)
             return None
-        self.gauge.proved = size
-        if await self._reads(shown, size):
+        if await self._proves(shown, size):
             return None
         tokens, _ = await self.measure(shown, tools)
         self.gauge.proved, self.gauge.learnt = PROBED, got or min(self.gauge.window, tokens) * 2 // 3
         self.measured = None
         return ContextWarning(window=self.gauge.learnt, message=truncated(self.name, tokens, got))
+
+    async def _proves(self, shown: Sequence[Message], size: int) -> bool:
+        """Whether requests of this size are read whole. Twice the size is tried first: what proves that need
+        not be proved again with each request, by a server that never says how much it has read."""
+        longer = 2 * size
+        if longer < self.gauge.unread:
+            self.gauge.proved = longer
+            if await self._reads(shown, longer):
+                return True
+            self.gauge.unread = longer
+        self.gauge.proved = size
+        return await self._reads(shown, size)
 
     async def _reads(self, shown: Sequence[Message], size: int) -> bool:
         """Whether a word at the beginning of a conversation of this length reaches the model.
@@ -258,7 +272,8 @@ class Model:
         costs a prompt. A model that cannot repeat the word from nearby proves nothing: it is believed.
         """
         text = context.transcript(shown, size)
-        text = (text * 2)[:size]  # what a template puts around messages and tools is missing in it
+        # What a template puts around messages and tools is missing in it.
+        text = (text * (size // max(1, len(text)) + 1))[:size]
         word = sha256(text.encode(errors="replace")).hexdigest()[:8]
         try:
             return word not in await self._probe(word, ".") or word in await self._probe(word, text)

@@ -17,9 +17,10 @@ from cli.clients.lmx import LMX
 from cli.protocol.events import ContextCompacted, ContextWarning
 from cli.protocol.failures import TOO_LONG, Failure
 from cli.protocol.messages import Message, ToolCall
-from tests.scripted import Answer, Scripted, Window, end, scripted, text
+from tests.scripted import Answer, Scripted, Window, chunk, end, scripted, text
 
 STEPS = 200
+STOP = chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
 ASKED = "Find the bug in parser.py and mend it."
 TOOLS = [
     {
@@ -146,6 +147,26 @@ async def test_a_server_that_cuts_without_a_word_is_found_out_and_said(server: S
     assert 1 <= len(cut) <= 2  # that a request is no longer than the one it extends, says it at the latest
 
 
+async def test_a_server_that_never_says_how_much_it_read_is_asked_seldom(server: Scripted):
+    talk = cutting(server, knows=True, at=400_000, counts=False)
+    for number in range(30):
+        await talk.step(number)
+    longest = max(tokens(request) for request in asked(server))
+    assert longest > 10_000
+    assert len(server.requests) - len(asked(server)) <= 6
+    assert not any(isinstance(fact, ContextWarning) for fact in talk.facts)
+
+
+async def test_one_that_never_says_it_and_cuts_is_found_out(server: Scripted):
+    talk = cutting(server, knows=True, counts=False)
+    for number in range(12):
+        await talk.step(number)
+    warnings = [fact for fact in talk.facts if isinstance(fact, ContextWarning)]
+    assert warnings
+    assert "less than the about" in warnings[0].message
+    assert tokens(asked(server)[-1]) < 4_000
+
+
 async def test_a_model_too_small_to_repeat_a_word_accuses_no_server(server: Scripted):
     talk = cutting(server, knows=False)
     for number in range(8):
@@ -153,18 +174,21 @@ async def test_a_model_too_small_to_repeat_a_word_accuses_no_server(server: Scri
     assert not any(isinstance(fact, ContextWarning) for fact in talk.facts)
 
 
-def cutting(server: Scripted, *, knows: bool) -> Talk:
-    """A talk with a server that drops the oldest messages beyond 4,000 tokens, as Ollama does."""
-    server.window = Window(4000, tokens, told=False, counts=False)
+def cutting(server: Scripted, *, knows: bool, at: int = 4000, counts: bool = True) -> Talk:
+    """A talk with a server that drops the oldest messages beyond some tokens, as Ollama does.
+
+    It says how many it has read, if it `counts`.
+    """
+    server.window = Window(at, tokens, told=False, counts=False)
     talk = Talk(server, seed=7)
 
     def answer(request: dict[str, Any]) -> Answer:
         kept = request["messages"]
-        while tokens({"messages": kept}) > 4000 and len(kept) > 1:
+        while tokens({"messages": kept}) > at and len(kept) > 1:
             kept = kept[1:]
         found = re.search(r"code word is (\w+)", json.dumps(kept))
         said = found[1] if found and knows and "code word" in kept[-1]["content"] else "I see."
-        return Answer([text(said), end("stop", min(4000, tokens(request)))])
+        return Answer([text(said), end("stop", min(at, tokens(request))) if counts else STOP])
 
     server.improvise = answer
     return talk
