@@ -1,6 +1,7 @@
 """When the daemon ends by itself: to make room for a successor, or because nobody has wanted it for long."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from cli.daemon.jobs import Jobs
 from cli.daemon.turns import Turns
 from cli.protocol.socket import Unsubscribed
+
+log = logging.getLogger("opta.daemon")
 
 REPLACED = "daemon_replaced"
 MESSAGE = "The daemon is being replaced. Connect again, and go on after the last event seen."
@@ -42,6 +45,8 @@ class Lifetime:
     def hand_off(self, seconds: float) -> None:
         """Begin no more turns, and end when those that run have, or `seconds` are over. What is submitted
         meanwhile waits for the successor. Asked again, only the newest limit holds."""
+        count = len(self.turns.running)
+        log.info("the daemon makes room for another; %d turns that run may go on for %g s", count, seconds)
         if self.draining:
             self.draining.cancel()
         self.draining = asyncio.create_task(self.turns.drain(seconds))
@@ -54,7 +59,10 @@ class Lifetime:
             self.used = time.monotonic()
             return False
         limit = self.idle()
-        return bool(limit) and time.monotonic() - self.used >= limit
+        if limit and time.monotonic() - self.used >= limit:
+            log.info("nobody wanted the daemon for %g s, so it ends", limit)
+            return True
+        return False
 
 
 def farewell(session: str, seq: int) -> Unsubscribed:
