@@ -15,8 +15,9 @@ from opta.version import VERSION
 COMMANDS = {
     "chat": ("cli.commands.chat", "Talk with a model in the terminal."),
     "do": ("cli.commands.do", "Ask once; the answer streams to standard output."),
-    "models": ("cli.commands.models", "List the models that LMX serves."),
+    "models": ("cli.commands.models", "List the models there are."),
     "sessions": ("cli.commands.sessions", "List, search and keep order among conversations."),
+    "context": ("cli.commands.context", "Show what fills the window of a conversation's model."),
     "jobs": ("cli.commands.jobs", "Run commands in the background of a session."),
     "status": ("cli.commands.status", "Say what runs, where, and what to do about the rest."),
     "serve": ("cli.commands.serve", "Run LMX, the inference server, in the foreground."),

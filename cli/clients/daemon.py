@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from cli.clients import http
 from cli.output import Exit, Failure
+from cli.protocol.catalogue import ModelList
+from cli.protocol.context import ContextView
 from cli.protocol.events import ENDINGS, Event
 from cli.protocol.requests import Problem, TurnCancel, TurnSubmit, TurnView
 from cli.protocol.sessions import (
@@ -86,6 +89,21 @@ class Daemon:
 
     def session(self, session: str) -> SessionDetail:
         return SessionDetail.model_validate_json(self.call("GET", at(session)))
+
+    def latest(self, cwd: Path) -> SessionView:
+        """The session of a folder that was used last. Raises Failure when it has none."""
+        found = self.sessions(1, cwd=str(cwd))
+        if not found:
+            hint = "`opta sessions` lists those of other folders."
+            raise Failure(f"There is no session of {cwd}.", Exit.MISUSE, hint)
+        return found[0]
+
+    def context(self, session: str) -> ContextView:
+        return ContextView.model_validate_json(self.call("GET", at(session, "/context")))
+
+    def models(self) -> ModelList:
+        """The models of every server that the daemon asks, and how healthy each server is."""
+        return ModelList.model_validate_json(self.call("GET", "/v3/models"))
 
     def update(self, session: str, **fields: Any) -> SessionView:
         return SessionView.model_validate_json(

@@ -97,6 +97,7 @@ class Lmx(Wire):
 
     loaded: bool
     context: int
+    size_bytes: int | None = None
 
 
 class Model(Wire):
@@ -109,8 +110,9 @@ class Model(Wire):
 
     @property
     def known(self) -> Known:
-        context = self.lmx.context if self.lmx else self.context_length or self.max_model_len
-        return Known(id=self.id, context=context, loaded=self.lmx.loaded if self.lmx else None)
+        if self.lmx:
+            return Known(id=self.id, **dict(self.lmx))
+        return Known(id=self.id, context=self.context_length or self.max_model_len)
 
 
 class Models(Wire):

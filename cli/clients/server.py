@@ -27,11 +27,12 @@ REFUSAL_BYTES = 100_000
 
 
 class Known(BaseModel):
-    """A model of a server's; None where the server does not say. `context` is in tokens."""
+    """A model of a server's; None where the server does not say. `context` is in tokens, its size on disk."""
 
     id: str
     context: int | None = None
     loaded: bool | None = None
+    size_bytes: int | None = None
 
 
 class Card(BaseModel):

@@ -16,10 +16,10 @@ from rich.markup import escape
 from cli import config
 from cli.clients import launcher
 from cli.clients.daemon import Daemon, new_id
-from cli.commands import sessions, workspace
+from cli.commands import context, sessions, workspace
 from cli.commands.keyboard import ask, silent
 from cli.commands.markdown import LiveMarkdown
-from cli.commands.models import listing
+from cli.commands.models import available
 from cli.commands.passing import reading
 from cli.commands.turns import FOLDER, Text, aside, cancelling, failure, open_session
 from cli.output import Exit, Failure, note, safe
@@ -176,7 +176,7 @@ class Chat:
 
     def resume(self, which: str) -> None:
         """Go on with a session, its last messages shown."""
-        self.session = self.latest() if which == LATEST else self.daemon.resolve(which)
+        self.session = self.daemon.latest(self.cwd).id if which == LATEST else self.daemon.resolve(which)
         found = self.daemon.session(self.session)
         self.say(f"{found.title or found.id} · {found.turns} turns")
         for message in found.messages[-RECALLED:]:
@@ -186,16 +186,6 @@ class Chat:
                 with LiveMarkdown(self.console) as page:
                     page.add(safe(message.content))
                 self.console.print()
-
-    def latest(self) -> str:
-        here = [session for session in self.daemon.sessions() if session.cwd == str(self.cwd)]
-        if not here:
-            raise Failure(
-                f"There is no session of {self.cwd} to resume.",
-                Exit.MISUSE,
-                "`opta sessions` lists those of other folders.",
-            )
-        return max(here, key=lambda session: session.updated).id
 
     def slash(self, name: str, argument: str) -> None:
         if name in SLASHES:
@@ -219,7 +209,7 @@ class Chat:
 
     def choose(self, wanted: str) -> None:
         """Take a model for the messages to come, or list those there are."""
-        names = [entry["id"] for entry in listing(config.load().lmx_url)]
+        names = [model.id for model in available(self.daemon).models]
         if not wanted:
             for name in names:
                 self.say(f"{'*' if name == self.model else ' '} {name}")
@@ -229,7 +219,13 @@ class Chat:
         else:
             near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
             meant = f"Did you mean {near[0]}?" if near else "/model lists what there is."
-            raise Failure(f"LMX serves no model {wanted!r}.", Exit.NO_MODEL, meant)
+            raise Failure(f"There is no model {wanted!r}.", Exit.NO_MODEL, meant)
+
+    def context(self, _: str) -> None:
+        if self.session is None:
+            self.say("Nothing yet: the first message opens the session.")
+        else:
+            context.show(self.daemon.context(self.session))
 
     def sessions(self, _: str) -> None:
         sessions.show_all(self.daemon.sessions(), as_json=False)
@@ -245,6 +241,7 @@ SLASHES = {
     "help": Slash("", "Show this list.", Chat.help),
     "new": Slash("", "Begin a new session.", Chat.begin),
     "model": Slash("[ID]", "Choose a model, or list them.", Chat.choose),
+    "context": Slash("", "Show what fills the model's window.", Chat.context),
     "sessions": Slash("", "List the sessions.", Chat.sessions),
     "exit": Slash("", "Leave (Ctrl-D does, too).", Chat.leave),
 }

@@ -1,14 +1,11 @@
-"""`opta models`: what LMX can serve."""
-
-import json
-from typing import Any
+"""`opta models`: what can be asked for, of every server that the daemon asks."""
 
 import click
 
-from cli import config
-from cli.clients import http
-from cli.output import Exit, Failure, document, table
-from cli.protocol.failures import HINTS, LMX_UNREACHABLE
+from cli.clients import launcher
+from cli.clients.daemon import Daemon
+from cli.output import Exit, Failure, document, table, warn
+from cli.protocol.catalogue import ModelList, ModelView
 
 NONE = "Put a model's folder into LMX_MODELS (~/.opta-lmx/models by default)."
 
@@ -16,36 +13,30 @@ NONE = "Put a model's folder into LMX_MODELS (~/.opta-lmx/models by default)."
 @click.command("models")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(as_json: bool) -> None:
-    """List the models that LMX serves."""
-    url = config.load().lmx_url
-    models = listing(url)
+    """List the models of LMX and of the providers; a server that does not answer is named."""
+    found = available(Daemon(launcher.ensure))
+    for provider in found.providers:
+        if not provider.healthy:
+            warn(f"{provider.name}: {provider.problem}")
     if as_json:
-        document(models)
-    elif models:
-        table(("MODEL", "STATE", "CONTEXT", "SIZE"), map(row, models))
+        document([model.model_dump(mode="json") for model in found.models])
     else:
-        raise Failure(f"LMX at {url} serves no model.", Exit.NO_MODEL, NONE)
+        table(("MODEL", "STATE", "CONTEXT", "SIZE"), map(row, found.models))
 
 
-def row(model: dict[str, Any]) -> tuple[object, ...]:
-    """What LMX says beyond OpenAI's shape stands under `lmx`; another server leaves it out."""
-    more = model.get("lmx")
-    if more is None:
-        return model["id"], "", "", ""
-    state = "loaded" if more["loaded"] else "on disk"
-    return model["id"], state, more["context"], f"{more['size_bytes'] / 1e6:.0f} MB"
+def row(model: ModelView) -> tuple[object, ...]:
+    """Empty is what its server does not say."""
+    state = {True: "loaded", False: "on disk", None: ""}[model.loaded]
+    size = f"{model.size_bytes / 1e6:.0f} MB" if model.size_bytes is not None else ""
+    return model.id, state, model.context or "", size
 
 
-def listing(lmx_url: str) -> list[dict[str, Any]]:
-    """The entries of LMX's `/v1/models`. Raises Failure when LMX does not answer, or is not LMX."""
-    try:
-        with http.send("GET", f"{lmx_url}/v1/models") as answer:
-            models: list[dict[str, Any]] = json.loads(answer.read())["data"]
-            return models
-    except http.Broken as error:
-        reason = getattr(error, "strerror", None) or error
-        message = f"LMX cannot be reached at {lmx_url}: {reason}."
-        raise Failure(message, Exit.LMX_UNREACHABLE, HINTS[LMX_UNREACHABLE]) from error
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"What answers at {lmx_url} is not LMX."
-        raise Failure(message, Exit.LMX_UNREACHABLE, "Set OPTA_LMX_URL to where LMX listens.") from error
+def available(daemon: Daemon) -> ModelList:
+    """What can be asked for. Raises Failure when that is nothing."""
+    found = daemon.models()
+    if found.models:
+        return found
+    if problems := [f"{each.name}: {each.problem}" for each in found.providers if not each.healthy]:
+        raise Failure("\n".join(problems), Exit.LMX_UNREACHABLE)
+    urls = ", ".join(each.url for each in found.providers)
+    raise Failure(f"There is no model at {urls}.", Exit.NO_MODEL, NONE)

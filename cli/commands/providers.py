@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from cli import config
 from cli.config import KINDS, Provider, ProviderName
 from cli.operations import providers
-from cli.output import Exit, Failure, document, note, safe, table
+from cli.output import Exit, Failure, document, note, safe, table, warn
 from cli.protocol.failures import HINTS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def show(as_json: bool = False) -> None:
     elif found:
         table(("NAME", "KIND", "URL"), ((name, each.kind, each.url) for name, each in found.items()))
     else:
-        note("There are none. `opta providers add NAME --url URL` adds one; `discover` looks for LMX hosts.")
+        warn("There are none. `opta providers add NAME --url URL` adds one; `discover` looks for LMX hosts.")
 
 
 @command.command()

@@ -4,12 +4,14 @@ from pydantic import BaseModel
 
 
 class ModelView(BaseModel):
-    """`id` is the name to ask for it by. `context` is in tokens; null is what its server does not say."""
+    """`id` is the name to ask for it by. `context` is in tokens, `size_bytes` on its server's disk; null is
+    what the server does not say."""
 
     id: str
     provider: str
     context: int | None
     loaded: bool | None
+    size_bytes: int | None
 
 
 class ProviderView(BaseModel):

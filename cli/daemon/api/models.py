@@ -64,8 +64,7 @@ def models(listing: Listing) -> list[ModelView]:
     name = listing.server.name
     prefix = "" if name == OWN else f"{name}/"
     return [
-        ModelView(id=f"{prefix}{model.id}", provider=name, context=model.context, loaded=model.loaded)
-        for model in listing.models
+        ModelView(provider=name, **{**dict(model), "id": f"{prefix}{model.id}"}) for model in listing.models
     ]
 
 

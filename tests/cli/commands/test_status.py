@@ -1,6 +1,7 @@
 """`opta status`, `opta models`, `opta sessions` and `opta serve`: what a script and a person read."""
 
 import http.server
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -66,10 +67,50 @@ def test_models_without_lmx(stranded):
     assert stranded.env["OPTA_LMX_URL"] in done.stderr
 
 
-def test_something_else_on_lmxs_port_is_not_lmx(stranded, stranger):
-    done = stranded("models", OPTA_LMX_URL=stranger)
+def test_something_else_on_lmxs_port_is_not_lmx(bare, stranger):
+    bare.env["OPTA_LMX_URL"] = stranger
+    done = bare("models")
     assert done.returncode == 4
-    assert "not LMX" in done.stderr
+    assert stranger.rpartition(":")[2] in done.stderr
+    assert states(bare)["lmx"] == "down"
+    bare("daemon", "stop")
+    (part,) = [part for part in bare.json("status") if part["name"] == "lmx"]
+    assert (part["state"], "not LMX" in part["detail"]) == ("down", True)
+
+
+def test_the_models_and_the_state_of_every_server_are_the_daemons(opta, lmx):
+    away = f"http://127.0.0.1:{free_port()}"
+    for name, url in (("studio", lmx.url), ("gone", away)):
+        assert opta("providers", "add", name, "--kind", "lmx", "--url", url).returncode == 0
+    listed = opta("models", "--json", OPTA_LMX_URL=away)
+    models = json.loads(listed.stdout)
+    assert [model["id"] for model in models] == ["opta-tiny", "studio/opta-tiny"]
+    assert {(model["size_bytes"] > 0, model["context"] > 0) for model in models} == {(True, True)}
+    assert "gone: " in listed.stderr and away in listed.stderr
+    parts = {part["name"]: part for part in json.loads(opta("status", "--json", OPTA_LMX_URL=away).stdout)}
+    assert {name: parts[name]["state"] for name in ("lmx", "studio", "gone")} == {
+        "lmx": "up", "studio": "up", "gone": "down",
+    }  # fmt: skip
+    assert (parts["lmx"]["url"], away in parts["lmx"]["next"]) == (opta.env["OPTA_LMX_URL"], True)
+    assert "opta-tiny" in parts["studio"]["detail"]
+    for name in ("studio", "gone"):
+        opta("providers", "remove", name)
+    empty = opta("providers", "list")
+    assert (empty.stdout, "opta providers add" in empty.stderr) == ("", True)
+
+
+def test_what_fills_the_window_is_shown(opta):
+    nothing = opta("context")
+    assert (nothing.returncode, str(opta.folder) in nothing.stderr) == (2, True)
+    opta("do", "hello")
+    rows = [line.split("\t") for line in opta("context").stdout.splitlines()]
+    names = [row[0] for row in rows]
+    assert names[:2] == ["system prompt", "tools"]
+    assert names[-2:] == ["kept for the answer", "free"]
+    view = opta.json("context", opta.sessions()[0]["id"][:8])
+    assert sum(int(row[1]) for row in rows) == view["window"] == view["used"] + view["reserve"] + view["free"]
+    chat = opta("chat", "-r", input=b"/context\n")
+    assert "system prompt" in chat.stdout, chat.stderr
 
 
 def test_sessions_are_listed_newest_first_for_a_script(opta):
