@@ -10,6 +10,7 @@ anybody decides or runs anything: permission, events and history know the tool i
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from json import dumps
@@ -121,6 +122,8 @@ class Catalog:
         self.core = {name: Offer(name, tool) for name, tool in core.items()}
         self.core |= {name: Offer(name, tool, inner=True) for name, tool in ways.items()}
         self.offers = {**self.core, **self.more}
+        spellings = Counter(map(plain, self.offers))
+        self.alike = {plain(name): name for name in self.offers if spellings[plain(name)] == 1}
         # Fixed for as long as there are the same tools: see above.
         self.schemas = [offer.schema() for offer in self.core.values()]
         self.offered = {name: offer.parameters for name, offer in self.offers.items()}
@@ -161,7 +164,15 @@ class Catalog:
         raise AssertionError("`meant` takes this off")
 
     def _known(self, name: str) -> str:
-        return name if name in self.offers or bare_name(name) not in self.offers else bare_name(name)
+        """The tool's own name, where it is spelt a little differently and only one can be meant."""
+        bare = bare_name(name.split("<|")[0])  # gpt-oss: read_file<|channel|>commentary
+        exact = (each for each in (name, bare) if each in self.offers)
+        return next(exact, self.alike.get(plain(bare), name))
+
+
+def plain(name: str) -> str:
+    """What `read_file`, `Read-File` and `readFile` have in common."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def relevance(query: str, offer: Offer) -> float:

@@ -37,6 +37,7 @@ STATUS = {
     "context_length_exceeded": 400,
     "upstream_refused": 400,
     "lmx_unreachable": 503,
+    "provider_busy": 503,
     "storage_failed": 507,
     "daemon_stopped": 503,
     "internal_error": 500,

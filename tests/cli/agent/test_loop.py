@@ -188,7 +188,7 @@ async def test_what_goes_wrong_is_told_to_the_model(call: ToolCall, said: str):
     assert bodies[-1].text == "I see."
 
 
-@pytest.mark.parametrize("name", ["", "repo.browse files", "add<|channel|>json", "x" * 300, "лес"])
+@pytest.mark.parametrize("name", ["", "repo.browse files", "sub<|channel|>json", "x" * 300, "лес"])
 async def test_a_name_that_a_model_made_up_stays_lawful_in_history(name: str):
     """Every API takes names of this kind alone: one other would make all later requests fail."""
     model = Model([wants("", name)], ["I see."])
@@ -200,6 +200,19 @@ async def test_a_name_that_a_model_made_up_stays_lawful_in_history(name: str):
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call.name)
     assert started.name == done.name == call.name
     assert started.call == call.id == result.call != ""
+
+
+@pytest.mark.parametrize("name", ["functions.add", "add<|channel|>commentary", "Add", "A-d_d", "aDd"])
+async def test_a_name_that_is_spelt_a_little_differently_is_the_tools(name: str):
+    bodies = await played(Model([wants("1", name, '{"a": 1}')], ["2"]))
+    assert [body.name for body in bodies if isinstance(body, ToolStarted)] == ["add"]
+    assert [body.result for body in bodies if isinstance(body, ToolDone)] == ["2"]
+
+
+async def test_a_name_that_may_mean_two_tools_means_none():
+    bodies = await played(Model([wants("1", "AddUp")], ["2"]), tools={"add_up": add, "addup": add})
+    (done,) = (body for body in bodies if isinstance(body, ToolDone))
+    assert "There is no tool 'AddUp'" in done.result
 
 
 async def test_a_result_that_is_no_utf_8_is_told_all_the_same():
