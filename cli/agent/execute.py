@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from json import dumps
-from typing import Any
+from typing import Any, NamedTuple
 
 from cli.agent.arguments import parsed
 from cli.agent.budget import Spent
@@ -14,15 +14,22 @@ from cli.agent.catalog import Catalog, Offer, Unfit
 from cli.protocol.events import ToolDone, ToolStarted
 from cli.protocol.messages import ToolCall
 
-# allow(call) says whether a tool may run.
-Allow = Callable[[ToolCall], Awaitable[bool]]
-
 AT_ONCE = 8
 CUT_OFF = "The call was cut off at the limit of tokens and did not run. Write less at a time."
 # What every API takes as a tool's name; history repeats the names that a model made up.
 FOREIGN = re.compile(r"[^a-zA-Z0-9_-]+")
 LONGEST_NAME = 64
 TIME_OVER = "Stopped before its end: the turn has used the time that it may take."
+
+
+class Verdict(NamedTuple):
+    """Whether a tool may run; `why` not, in words for the model."""
+
+    may: bool
+    why: str = ""
+
+
+Allow = Callable[[ToolCall], Awaitable[Verdict]]
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,9 @@ async def results(calls: Sequence[Ready], allow: Allow, spent: Spent) -> list[To
     allowed = [await may(each, allow) for each in calls]
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def one(each: Ready, allowed: bool) -> ToolDone:
-        if not allowed:
-            return each.done("The user did not allow this call.", ok=False)
+    async def one(each: Ready, allowed: Verdict) -> ToolDone:
+        if not allowed.may:
+            return each.done(allowed.why, ok=False)
         async with gate:
             return await execute(each, spent)
 
@@ -83,9 +90,11 @@ async def results(calls: Sequence[Ready], allow: Allow, spent: Spent) -> list[To
     return [task.result() for task in running]
 
 
-async def may(ready: Ready, allow: Allow) -> bool:
+async def may(ready: Ready, allow: Allow) -> Verdict:
     """Nobody is asked for a call that will not run, or only looks for tools."""
-    return bool(ready.problem or ready.offer is None or ready.offer.inner) or await allow(ready.call)
+    if ready.problem or ready.offer is None or ready.offer.inner:
+        return Verdict(True)
+    return await allow(ready.call)
 
 
 async def execute(ready: Ready, spent: Spent) -> ToolDone:

@@ -5,6 +5,8 @@ from json import dumps
 
 from cli.protocol.events import (
     Event,
+    PermissionRequest,
+    PermissionResolved,
     SteerTaken,
     TextDone,
     ToolDone,
@@ -17,6 +19,7 @@ from cli.protocol.messages import Message, ToolCall
 
 # The result of a call that has none: every call gets exactly one.
 UNKNOWN = "Interrupted: whether this was done, and how far, is not known. Look before doing it again."
+UNASKED = "Not run: the turn ended before the user had allowed it."
 REPEATABLE = "Interrupted before its end. It changes nothing: call it again if its result is needed."
 
 
@@ -29,6 +32,8 @@ class Said:
         self.waiting: dict[str, str] = {}
         # Calls of the last message that have no result yet.
         self.open: dict[str, ToolStarted] = {}
+        # Whether a permission request is open: until it is answered, none of these calls runs.
+        self.asked = False
 
     def add(self, fact: Event) -> None:
         match fact.event:
@@ -44,6 +49,8 @@ class Said:
                 self.messages.append(Message(role="assistant", content=text))
             case ToolStarted():
                 self._call(fact.event)
+            case PermissionRequest() | PermissionResolved():
+                self.asked = isinstance(fact.event, PermissionRequest)
             case ToolDone(call=id, result=result):
                 self.open.pop(id, None)
                 self.messages.append(Message(role="tool", content=result, call=id))
@@ -65,9 +72,14 @@ class Said:
     def interrupted(self) -> list[ToolDone]:
         """A result for each call that has none, which says whether it may be called again."""
         return [
-            ToolDone(call=call.call, name=call.name, ok=False, result=UNKNOWN if call.mutates else REPEATABLE)
+            ToolDone(call=call.call, name=call.name, ok=False, result=self._cut(call))
             for call in self.open.values()
         ]
+
+    def _cut(self, call: ToolStarted) -> str:
+        if self.asked:
+            return UNASKED
+        return UNKNOWN if call.mutates else REPEATABLE
 
     def _call(self, started: ToolStarted) -> None:
         last = self.messages[-1]

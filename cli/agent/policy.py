@@ -26,14 +26,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from json import loads
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from cli.protocol.messages import ToolCall
 from cli.protocol.permissions import ACTIONS, FORM, Action, RuleScope, parts
+from cli.tools.table import Subject
 
-# What a tool's call is about: a path, all that lies below one, a command, or nothing a rule could name.
-Subject = Literal["", "path", "tree", "command"]
 # Modes in which nothing is changed.
 LOOKING = {"plan", "review", "research"}
 # What a shell acts on, wherever it stands: within quotes some of it still means something.

@@ -15,7 +15,7 @@ from cli.daemon import lifetime
 from cli.daemon.access.scopes import MESSAGES
 from cli.daemon.access.tokens import Caller
 from cli.daemon.auth import Application, Scope, Send, refuse
-from cli.daemon.errors import Behind, Conflict, UnknownRequest, UnknownSession
+from cli.daemon.errors import Behind, Conflict, UnknownSession
 from cli.daemon.hub import Hub
 from cli.daemon.log import Log
 from cli.protocol import socket as wire
@@ -203,8 +203,8 @@ class Socket:
                 await self.hub.logs.of(session).load()  # raises for an unknown session
                 return TurnsCancelled(turns=await turns.cancel(session, request.body.turn))
             case wire.ResolvePermission():
-                await self.hub.logs.of(session).load()
-                raise UnknownRequest(request.body.request)
+                await self.hub.questions.resolve(session, request.body, self.caller)
+                return None
 
     async def follow(self, session: str, after: int) -> wire.Subscribed:
         log = self.hub.logs.of(session)

@@ -5,6 +5,8 @@ Refusal                 opta.errors
 ├── UnknownRequest      404  nothing of this id waits for an answer
 ├── UnknownTurn         404
 ├── UnknownJob          404
+├── UnknownRule         404
+├── BadRules            409  a file of permission rules that cannot be read
 ├── Untrusted           403  the folder is none that commands may run in
 ├── Conflict            409  an id that exists, for something else; a turn that is in no state for it
 │   └── Behind          409  more has happened than the client has seen
@@ -54,6 +56,19 @@ class UnknownJob(Refusal):
 
     def __init__(self, id: str) -> None:
         super().__init__(f"There is no job {id!r}. `opta jobs list` shows those there are.")
+
+
+class UnknownRule(Refusal):
+    status = 404
+    code = "unknown_rule"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"There is no rule {id!r}. `opta permissions list` shows those there are.")
+
+
+class BadRules(Refusal):
+    status = 409
+    code = "bad_permissions"
 
 
 class Untrusted(Refusal):

@@ -17,6 +17,7 @@ from cli.daemon.jobs import Jobs
 from cli.daemon.lifetime import Lifetime
 from cli.daemon.log import Logs
 from cli.daemon.metrics import Metrics
+from cli.daemon.questions import Questions
 from cli.daemon.turns import Turns
 from cli.protocol import state
 
@@ -34,6 +35,7 @@ class Hub:
     database: Database
     logs: Logs
     turns: Turns
+    questions: Questions
     jobs: Jobs
     metrics: Metrics
     lifetime: Lifetime
@@ -48,10 +50,16 @@ class Hub:
         logs = Logs(database, metrics)
         keys = Keys(token, state.tokens_file())
         models = Models(providers)
-        turns = Turns(logs, database, lambda model, compacted: models.of(model, compacted).chat)
+        questions = Questions(logs, database)
+        turns = Turns(
+            logs,
+            database,
+            lambda model, compacted: models.of(model, compacted).chat,
+            allow=questions.judge,
+        )
         jobs = Jobs(database, logs)
         lifetime = Lifetime(turns, jobs, lambda: current().daemon_idle_minutes * 60)
-        return cls(keys, providers, models, database, logs, turns, jobs, metrics, lifetime)
+        return cls(keys, providers, models, database, logs, turns, questions, jobs, metrics, lifetime)
 
     async def stop(self) -> None:
         """End what runs, then every stream: their last event is how the turn ended. A successor takes

@@ -55,6 +55,8 @@ class Session(models.Model):
     seq = models.BigIntegerField(default=0)
     # What the user wants of this session beyond the system prompt, which has them at its end.
     instructions = models.TextField(default="")
+    # Its permission rules, as cli/protocol/permissions.py has them.
+    rules = models.JSONField(default=dict)
 
     def rename(self, title: str) -> None:
         """Take a title, and let search find the session by it."""
@@ -72,6 +74,8 @@ class Turn(models.Model):
     text = models.TextField()
     model = models.CharField(max_length=200)
     state = models.CharField(max_length=16, default="queued", db_index=True)
+    # Whether a client is there to answer permission requests.
+    interactive = models.BooleanField(default=False, db_default=False)
     # Its turn.queued event; the order of the queue.
     seq = models.BigIntegerField()
     created = models.DateTimeField()
@@ -176,8 +180,7 @@ def store(session: str, batch: Iterable[events.Event], reserved: int) -> None:
     if not Session.objects.filter(id=session).update(**changed, **used):
         raise UnknownSession(session)
     Event.objects.bulk_create(
-        Event(session_id=session, seq=e.seq, turn=e.turn, type=e.event.type, data=e.as_json)
-        for e in rows
+        Event(session_id=session, seq=e.seq, turn=e.turn, type=e.event.type, data=e.as_json) for e in rows
     )
     Passage.objects.bulk_create(
         Passage(session_id=session, seq=e.seq, turn=e.turn, text=e.event.text)

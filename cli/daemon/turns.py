@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from cli.agent import context, history, prompt
 from cli.agent.catalog import Tools
+from cli.agent.execute import Verdict
 from cli.agent.loop import Chat, run
 from cli.agent.steering import Steering
 from cli.daemon import compaction, models, settle
@@ -86,14 +87,14 @@ class Turns:
         database: Database,
         chat: Callable[[str, ContextCompacted | None], Chat],
         *,
+        allow: Callable[[Turn, ToolCall, Tools], Awaitable[Verdict]],
         tools: Callable[[Path], Tools] = table.tools,
-        allow: Callable[[ToolCall, Tools], Awaitable[bool]] | None = None,
     ) -> None:
         self.logs = logs
         self.database = database
         self.chat = chat
         self.tools = tools
-        self.allow = allow or reading
+        self.allow = allow
         self.running: dict[str, Running] = {}
         self.lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -154,7 +155,11 @@ class Turns:
 
     async def _submit(self, session: str, request: TurnSubmit) -> TurnView:
         turn = Turn(
-            session_id=session, id=request.id or new_id(), text=request.text, model=request.model or ""
+            session_id=session,
+            id=request.id or new_id(),
+            text=request.text,
+            model=request.model or "",
+            interactive=request.interactive,
         )
         try:
             body = TurnQueued(text=turn.text)
@@ -226,7 +231,7 @@ class Turns:
             messages,
             chat=self.chat(turn.model, compacted),
             tools=tools,
-            allow=lambda call: self.allow(call, tools),
+            allow=lambda call: self.allow(turn, call, tools),
             steering=running.steering,
         )
         async with aclosing(after(storing, bodies)) as told:
@@ -281,11 +286,6 @@ class Turns:
 def permitted(tools: Tools, names: Sequence[str] | None) -> Tools:
     """Those of the tools that a session may use: all of them where it names none."""
     return tools if names is None else {name: tool for name, tool in tools.items() if name in names}
-
-
-async def reading(call: ToolCall, tools: Tools) -> bool:
-    """What only reads may run without asking anybody."""
-    return not getattr(tools.get(call.name), "mutates", True)
 
 
 async def after(storing: Awaitable[Any], bodies: AsyncGenerator[T]) -> AsyncGenerator[T]:

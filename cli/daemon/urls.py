@@ -13,6 +13,7 @@ from cli.daemon.api import (
     metrics,
     models,
     openai,
+    permissions,
     sessions,
     settings,
     turns,
@@ -24,7 +25,20 @@ from opta.errors import Refusal
 
 api = make_api("Opta daemon", answer_problem, openapi_url="openapi.json", docs_url=None, renderer=Renderer())
 api.add_decorator(strict)
-for each in (health, handoff, metrics, access, models, settings, sessions, context, turns, events, jobs):
+for each in (
+    health,
+    handoff,
+    metrics,
+    access,
+    models,
+    settings,
+    permissions,
+    sessions,
+    context,
+    turns,
+    events,
+    jobs,
+):
     api.add_router("", each.router)
 
 compatible = make_api("Opta daemon, as OpenAI's", answer_problem, openapi_url=None, urls_namespace="v1")

@@ -210,6 +210,31 @@ class SessionUpdated(Body):
     mode: str | None = None
 
 
+class PermissionRequest(Body):
+    """A call waits until somebody allows or denies it, or its turn ends. `reason` says why it is asked.
+
+    `pattern` is what a rule would say that remembers the answer; empty where none can.
+    """
+
+    type: Literal["permission.request"] = "permission.request"
+    id: str
+    call: str
+    name: str
+    arguments: dict[str, Any]
+    reason: str
+    pattern: str
+
+
+class PermissionResolved(Body):
+    """The answer, which was the first; `by` is the client that gave it."""
+
+    type: Literal["permission.resolved"] = "permission.resolved"
+    id: str
+    decision: Literal["allow", "deny"]
+    remember: Literal["once", "session", "always"]
+    by: str
+
+
 class JobStarted(Body):
     """A background job of the session; its `command` is as it was run."""
 
@@ -258,6 +283,8 @@ EVENTS = (
     TurnCancelled,
     TurnStopped,
     SessionUpdated,
+    PermissionRequest,
+    PermissionResolved,
     JobStarted,
     JobOutput,
     JobEnded,
@@ -286,6 +313,8 @@ AnyBody = Annotated[
     | TurnCancelled
     | TurnStopped
     | SessionUpdated
+    | PermissionRequest
+    | PermissionResolved
     | JobStarted
     | JobOutput
     | JobEnded,

@@ -24,6 +24,7 @@ HINTS = {
     "key_unreadable": "Unlock the keychain, or remove the provider and add it again: `opta providers`.",
     "leaves_lan": "To allow that address, add it: `opta providers add NAME --url URL --kind lmx`.",
     "runner_died": "Send the turn again: the model is loaded anew. One too large for memory dies like this.",
+    "bad_permissions": "Mend the file that the message names, and send the turn again.",
     "storage_failed": "Free some space on the disk that holds OPTA_HOME, and send the turn again.",
     "daemon_stopped": "Send the turn again once the daemon runs.",
     "daemon_replaced": "Send the turn again: the new daemon runs. What was answered until then is kept.",

@@ -1,7 +1,7 @@
 """Permission rules on the wire: what the tools of a session may do without a question, and what never."""
 
 import re
-from typing import Annotated, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, model_validator
 
@@ -64,6 +64,12 @@ class RuleAdd(Strict):
         return self
 
 
+class RulesOf(BaseModel):
+    """Whose rules are asked for: the user's, and with a session all that hold in it."""
+
+    session: Id | None = None
+
+
 class RuleView(BaseModel):
     """`where` is the file that holds it, or the session."""
 
@@ -78,3 +84,22 @@ class RuleList(BaseModel):
     """Deny wins over ask, and ask over allow, wherever they stand."""
 
     rules: list[RuleView]
+
+
+class RequestView(BaseModel):
+    """A permission request that is open; see the event `permission.request`."""
+
+    session: str
+    turn: str
+    id: str
+    call: str
+    name: str
+    arguments: dict[str, Any]
+    reason: str
+    pattern: str
+
+
+class RequestList(BaseModel):
+    """The one that waits longest comes first."""
+
+    requests: list[RequestView]

@@ -18,12 +18,15 @@ class TurnSubmit(Strict):
 
     With another text or model than that turn's it is refused (409).
     With `last_seen_seq`, it is refused (409) when anything but text was stored after that event.
+    `interactive` says that a client is there to answer permission requests; in other turns what would be
+    asked for is denied.
     """
 
     id: Id | None = None
     text: Annotated[str, Field(min_length=1, max_length=1_000_000, pattern=r"\S")]
     model: Annotated[str, Field(max_length=200)] | None = None
     last_seen_seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    interactive: bool = False
 
 
 class TurnSteer(Strict):

@@ -10,6 +10,8 @@ from cli.tools.files import Workspace
 
 # What a tool may do at worst; one that only reads within the working directory needs nobody's permission.
 Safety = Literal["read"]
+# The parameter by which rules tell a tool's calls apart: `path`, of one file or of all below, or `command`.
+Subject = Literal["", "path", "tree", "command"]
 
 
 class Row(NamedTuple):
@@ -17,13 +19,14 @@ class Row(NamedTuple):
 
     run: Callable[..., Any]
     safety: Safety
+    subject: Subject = ""
 
 
 TOOLS = {
-    "read_file": Row(files.read_file, "read"),
-    "list_dir": Row(files.list_dir, "read"),
-    "glob": Row(files.glob, "read"),
-    "grep": Row(files.grep, "read"),
+    "read_file": Row(files.read_file, "read", "path"),
+    "list_dir": Row(files.list_dir, "read", "path"),
+    "glob": Row(files.glob, "read", "tree"),
+    "grep": Row(files.grep, "read", "tree"),
 }
 
 
@@ -34,8 +37,8 @@ def tools(cwd: Path) -> dict[str, Callable[..., Any]]:
 
 
 def bound(row: Row, workspace: Workspace) -> Callable[..., Any]:
-    """The tool for one session; it keeps its docstring, and says whether it changes anything."""
+    """The tool for one session; it keeps its docstring, and says whether it changes anything, and what."""
     tool = partial(row.run, workspace)
     tool.__doc__ = row.run.__doc__
-    vars(tool)["mutates"] = row.safety != "read"
+    vars(tool).update(mutates=row.safety != "read", subject=row.subject)
     return tool

@@ -42,6 +42,11 @@ ROUTES: dict[tuple[str, str], Need] = {
     ("POST", "/v3/sessions/{id}/turns"): "write",
     ("POST", "/v3/sessions/{id}/turns/{turn}/steer"): "write",
     ("POST", "/v3/sessions/{id}/cancel"): "write",
+    ("GET", "/v3/permissions/requests"): "read",
+    ("POST", "/v3/sessions/{id}/permissions"): "write",  # an answer that is to be remembered always: admin
+    ("GET", "/v3/permissions/rules"): "read",
+    ("POST", "/v3/permissions/rules"): "admin",
+    ("DELETE", "/v3/permissions/rules/{id}"): "admin",
     ("GET", "/v3/background"): "read",
     ("POST", "/v3/background"): "admin",
     ("GET", "/v3/background/{id}"): "read",

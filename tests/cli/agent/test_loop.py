@@ -75,8 +75,8 @@ def wants(id: str, name: str, arguments: str = "{}") -> ToolCall:
     return ToolCall(id=id, name=name, arguments=arguments)
 
 
-async def yes(call: ToolCall) -> bool:
-    return True
+async def yes(call: ToolCall) -> Verdict:
+    return Verdict(True)
 
 
 async def played(model: Model, **options: Any) -> list[AnyBody]:
@@ -231,8 +231,8 @@ async def test_a_call_that_is_not_allowed_does_not_run():
     def tool() -> None:
         ran.append(1)
 
-    async def no(call: ToolCall) -> bool:
-        return False
+    async def no(call: ToolCall) -> Verdict:
+        return Verdict(False, "The user did not allow this call.")
 
     bodies = await played(Model([wants("1", "tool")], ["ok"]), tools={"tool": tool}, allow=no)
     (result,) = (body for body in bodies if isinstance(body, ToolDone))
@@ -399,9 +399,9 @@ async def test_a_tool_that_was_searched_for_is_callable_without_a_change_of_the_
     )
     asked = []
 
-    async def allow(call: ToolCall) -> bool:
+    async def allow(call: ToolCall) -> Verdict:
         asked.append((call.name, call.arguments))
-        return True
+        return Verdict(True)
 
     bodies = await played(model, more={"secret": secret}, allow=allow)
     found, called = (body for body in bodies if isinstance(body, ToolDone))
