@@ -23,9 +23,13 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = body.LIMIT
 WEBSOCKETS = ""
 
 
+# uvicorn takes a WebSocket that was denied by an answer of ours for one that got none.
+DENIED = "ASGI callable returned without completing handshake."
+
+
 def is_news(record: logging.LogRecord) -> bool:
     """A 503 is what a health check says to whoever asked; it is no error of the server that says it."""
-    return getattr(record, "status_code", 0) != 503
+    return getattr(record, "status_code", 0) != 503 and record.msg != DENIED
 
 
 LOGGING: dict[str, Any] = {
@@ -44,5 +48,7 @@ LOGGING: dict[str, Any] = {
         # A line for every health poll would bury what matters.
         "httpx": {"level": "WARNING"},
         "uvicorn.access": {"level": "WARNING"},
+        # Of every WebSocket it would tell the URL, and with it a token that somebody put there.
+        "uvicorn.error": {"level": "WARNING"},
     },
 }
