@@ -23,6 +23,7 @@ from cli.daemon.access.limits import Buckets
 from cli.daemon.access.tokens import Caller, Tokens, UnknownToken
 from cli.daemon.auth import Border, admit
 from cli.daemon.errors import StorageFailed
+from cli.daemon.lifetime import Lifetime
 from cli.protocol import state
 from cli.protocol.access import TokenCreate
 from opta.errors import Refusal
@@ -296,7 +297,8 @@ async def answer_all(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def inside(tmp_path: Path) -> httpx.AsyncClient:
     """The border around an application that answers everything."""
-    border = Border(answer_all, SimpleNamespace(keys=Keys("own", tmp_path / "tokens.json")))
+    keys, lifetime = Keys("own", tmp_path / "tokens.json"), Lifetime(None, None, lambda: 0)
+    border = Border(answer_all, SimpleNamespace(keys=keys, lifetime=lifetime))
     return httpx.AsyncClient(transport=httpx.ASGITransport(border), base_url="http://127.0.0.1:9999")
 
 

@@ -1,5 +1,6 @@
-"""What a query may hold: ninja leaves the names it does not know, and takes the last of two values."""
+"""What holds for every route, whatever it does."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
@@ -9,9 +10,15 @@ from ninja.params.models import QueryModel
 
 from opta.errors import Refusal
 
+View = Callable[..., Awaitable[Any]]
+READING = {"GET", "HEAD"}
 
-def strict(view: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """The view of a route; it refuses a name that the route does not declare, or that is there twice."""
+
+def strict(view: View) -> View:
+    """Refuse a query's name that the route does not declare, or that is there twice.
+
+    ninja leaves the names it does not know, and takes the last of two values.
+    """
     models = view._ninja_operation.models  # type: ignore[attr-defined]  # where ninja keeps them
     known = [name for each in models if issubclass(each, QueryModel) for name in each.__ninja_flatten_map__]
 
@@ -26,3 +33,19 @@ def strict(view: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]
         return await view(request, **values)
 
     return checked
+
+
+def whole(view: View) -> View:
+    """Do all of what a request asks for, also for a client that hangs up: Django cancels its view then."""
+    running: set[asyncio.Task[Any]] = set()
+
+    @wraps(view)
+    async def shielded(request: HttpRequest, **values: Any) -> Any:
+        if request.method in READING:
+            return await view(request, **values)
+        task = asyncio.ensure_future(view(request, **values))
+        running.add(task)
+        task.add_done_callback(running.discard)
+        return await asyncio.shield(task)
+
+    return shielded
