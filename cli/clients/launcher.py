@@ -176,7 +176,8 @@ def replace(
     with starting() as claimed:
         found = wait(lambda: successor(old) or claimed(), deadline + START_DEADLINE)
         if found is True:
-            say(f"Replacing the {old} by version {VERSION}; {old.health.active_turns} turns are at work …")
+            by = f" by version {VERSION}" if old.older else ""
+            say(f"Replacing the {old}{by}; {old.health.active_turns} turns are at work …")
             hand_off(old, seconds)
             found = wait(lambda: successor(old) or not held(), deadline)
         if not found:

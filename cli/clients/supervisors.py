@@ -271,4 +271,5 @@ def run(command: Command) -> "subprocess.CompletedProcess[str]":
 
 
 def words(done: "subprocess.CompletedProcess[str]") -> str:
-    return " ".join((done.stderr or done.stdout).split()) or f"exit status {done.returncode}."
+    said = " ".join((done.stderr or done.stdout).split()) or f"exit status {done.returncode}"
+    return f"{said.rstrip('.')}."
