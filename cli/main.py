@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": ("cli.commands.serve", "Run LMX, the inference server, in the foreground."),
     "config": ("cli.commands.config", "Say what is set, where that comes from, and set it."),
     "trust": ("cli.commands.trust", "Let what a project brings take effect."),
+    "permissions": ("cli.commands.permissions", "Say what tools may do unasked, and what never."),
     "providers": ("cli.commands.providers", "Add, test and remove other model servers."),
     "daemon": ("cli.commands.daemon", "Start, stop and watch the daemon."),
     "acp": ("cli.commands.acp", "Be the agent of an editor that speaks the Agent Client Protocol."),

@@ -11,7 +11,7 @@ import click
 from cli.clients import jobs, launcher
 from cli.clients.daemon import Daemon
 from cli.commands.sessions import SHORT, age
-from cli.commands.turns import FOLDER, open_session
+from cli.commands.turns import FOLDER, open_session, session_here
 from cli.output import Exit, Failure, document, note, safe, table, warn
 from cli.protocol.jobs import SIGNALS, JobView, SignalName
 
@@ -58,7 +58,7 @@ def start(words: tuple[str, ...], session: str | None, cwd: Path | None, **optio
     """
     daemon = Daemon(launcher.ensure)
     what: dict[str, Any] = {"line": words[0]} if len(words) == 1 else {"command": list(words)}
-    where = daemon.resolve(session) if session else here(daemon)
+    where = daemon.resolve(session) if session else session_here(daemon) or open_session(daemon, None, None)
     if cwd:
         what["cwd"] = str(cwd)
     env = dict(map(variable, options["env"]))
@@ -114,12 +114,6 @@ def remove(ids: tuple[str, ...]) -> None:
     daemon = Daemon(launcher.ensure)
     for id in [jobs.resolve(daemon, each) for each in ids]:
         jobs.remove(daemon, id)
-
-
-def here(daemon: Daemon) -> str:
-    """The session that was used last in this folder, or a new one."""
-    found = daemon.sessions(1, cwd=str(Path.cwd()))
-    return found[0].id if found else open_session(daemon, None, None)
 
 
 def variable(text: str) -> tuple[str, str]:

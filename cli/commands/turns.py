@@ -119,6 +119,12 @@ def failure(body: TurnFailed | TurnStopped) -> Failure:
     return Failure(body.message, code, body.hint)
 
 
+def session_here(daemon: Daemon) -> str | None:
+    """The session that was used last in this folder."""
+    found = daemon.sessions(1, cwd=str(Path.cwd()))
+    return found[0].id if found else None
+
+
 def open_session(daemon: Daemon, cwd: Path | None, model: str | None, system: str = "") -> str:
     """The id of a new session in `cwd` (here by default), with the model the user chose for it."""
     folder = cwd or Path.cwd()

@@ -28,7 +28,7 @@ Before 1012 each subscription ends with the code daemon_replaced and its last nu
 the place of this one, the token is new, and what is subscribed after that number goes on.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, RootModel
 from pydantic.json_schema import models_json_schema
@@ -87,12 +87,18 @@ class SteerTurn(SessionRequest):
     body: TurnSteer
 
 
+Decision = Literal["allow", "deny"]
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
+Remember = Literal["once", "session", "always"]
+REMEMBERED: tuple[Remember, ...] = get_args(Remember)
+
+
 class PermissionDecision(Strict):
     """The answer to a question of the daemon's; `message` is what the model reads of a denial."""
 
     request: Id
-    decision: Literal["allow", "deny"]
-    remember: Literal["once", "session", "always"] = "once"
+    decision: Decision
+    remember: Remember = "once"
     message: Annotated[str, Field(max_length=10_000)] = ""
 
 
