@@ -44,6 +44,7 @@ class Questions:
         self.logs = logs
         self.database = database
         self.open: dict[str, Question] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
 
     async def judge(self, turn: Turn, call: ToolCall, tools: Tools) -> Verdict:
         """Whether a call of a turn may run. Raises Failure when the rules cannot be read."""
@@ -62,7 +63,16 @@ class Questions:
         return await self._ask(turn, call, decision.reason, exactly(seen))
 
     async def resolve(self, session: str, decision: PermissionDecision, by: Caller) -> None:
-        """Answer a question, first come first served. Raises UnknownRequest when it waits no longer."""
+        """Answer a question, first come first served. Raises UnknownRequest when it waits no longer.
+
+        Once begun it is carried out, also when its client hangs up: the turn waits for nothing else.
+        """
+        task = asyncio.create_task(self._resolve(session, decision, by))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        await asyncio.shield(task)
+
+    async def _resolve(self, session: str, decision: PermissionDecision, by: Caller) -> None:
         if decision.remember == "always" and not allows(by.scope, "admin"):
             raise Forbidden(
                 f"To remember an answer always needs the scope 'admin'; {by.name} has {by.scope!r}."

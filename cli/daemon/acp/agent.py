@@ -13,10 +13,11 @@ from acp.exceptions import RequestError
 from acp.meta import CLIENT_METHODS, PROTOCOL_VERSION
 from pydantic import ValidationError
 
-from cli.daemon import sessions
+from cli.daemon import lifetime, sessions
 from cli.daemon.access.tokens import Caller
+from cli.daemon.acp.permissions import Ask, Permissions
 from cli.daemon.acp.updates import Block, Ending, Story, written
-from cli.daemon.errors import Conflict
+from cli.daemon.errors import Conflict, Stopping
 from cli.daemon.hub import Hub
 from cli.protocol import events
 from cli.protocol.requests import Id, TurnSteer, TurnSubmit
@@ -57,6 +58,7 @@ class Editor:
         self.route = build_agent_router(cast(Agent, self))
         self.open: dict[str, Watch] = {}
         self.notify: Notify
+        self.ask: Ask
 
     async def answer(self, method: str, params: Any, is_notification: bool) -> Any:
         """One request or notification; a refusal in the protocol's dialect."""
@@ -152,7 +154,8 @@ class Editor:
 
     def watch(self, view: SessionView) -> "Watch":
         if view.id not in self.open:
-            self.open[view.id] = Watch(self.hub, view, self.notify)
+            asks = Permissions(self.hub.questions, view.id, self.caller, self.ask)
+            self.open[view.id] = Watch(self.hub, view, self.notify, asks)
         return self.open[view.id]
 
     async def close(self) -> None:
@@ -164,10 +167,11 @@ class Editor:
 class Watch:
     """A session in an editor: every client's events as updates, and the prompts that wait for their end."""
 
-    def __init__(self, hub: Hub, view: SessionView, notify: Notify) -> None:
+    def __init__(self, hub: Hub, view: SessionView, notify: Notify, permissions: Permissions) -> None:
         self.hub = hub
         self.id = view.id
         self.notify = notify
+        self.permissions = permissions
         self.log = hub.logs.of(view.id)
         self.story = Story(view.cwd)
         # Told up to here.
@@ -189,7 +193,7 @@ class Watch:
         ending = self.prompts[turn] = asyncio.get_running_loop().create_future()
         try:
             async with self.submitting:
-                await self.hub.turns.submit(self.id, TurnSubmit(id=turn, text=text))
+                await self.hub.turns.submit(self.id, TurnSubmit(id=turn, text=text, interactive=True))
             self.follow()
             return cast(Ending, await ending)
         finally:
@@ -217,6 +221,7 @@ class Watch:
             self.follower = asyncio.create_task(self._follow())
 
     def stop(self) -> None:
+        self.permissions.stop()
         if self.follower:
             self.follower.cancel()
             self.follower = None
@@ -225,16 +230,19 @@ class Watch:
         try:
             async for event in self.log.follow(self.seq):
                 await self.tell(event)
+            why: Refusal = lifetime.Replaced() if self.hub.lifetime.replaced else Stopping()
         except Refusal as refusal:  # no turn can end for now: its prompts are told so, others may try again
-            for ending in self.prompts.values():
-                if not ending.done():
-                    ending.set_exception(refusal)
+            why = refusal
+        for ending in self.prompts.values():
+            if not ending.done():
+                ending.set_exception(why)
 
     async def tell(self, event: events.Event) -> None:
         ending = self.prompts.get(event.turn)
         for update in self.story.updates(event, mine=ending is not None):
             await self.update(update)
         self.seq = event.seq
+        self.permissions.hear(event.event, self.story.calls)
         if ending and not ending.done() and isinstance(event.event, Ending):
             ending.set_result(event.event)
 

@@ -85,7 +85,7 @@ async def serve(
     hub, socket = scope["hub"], Socket(receive, send)
     editor = Editor(hub, scope["caller"])
     connection = Connection(editor.answer, socket, listening=False)
-    editor.notify = connection.send_notification
+    editor.notify, editor.ask = connection.send_notification, connection.send_request
     ends = [asyncio.create_task(connection.main_loop()), asyncio.create_task(outlive(hub, socket))]
     try:
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

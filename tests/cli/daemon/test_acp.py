@@ -26,6 +26,16 @@ class Editor(acp.Client):
     def __init__(self) -> None:
         self.updates: list[Any] = []
         self.told = asyncio.Condition()
+        # What it was asked to permit, and the option that its user chooses: one a request.
+        self.asked: list[Any] = []
+        self.chosen: asyncio.Queue[str] = asyncio.Queue()
+
+    async def request_permission(self, options: Any, session_id: str, tool_call: Any, **_: Any) -> Any:
+        async with self.told:
+            self.asked.append((tool_call, [option.option_id for option in options]))
+            self.told.notify_all()
+        outcome = schema.AllowedOutcome(outcome="selected", option_id=await self.chosen.get())
+        return schema.RequestPermissionResponse(outcome=outcome)
 
     async def session_update(self, session_id: str, update: Any, **_: Any) -> None:
         async with self.told:
@@ -229,6 +239,48 @@ async def test_an_editors_mcp_servers_are_said_to_be_unused(
     assert editor.said().count("github") == 1
 
 
+async def test_an_editor_is_asked_and_whoever_answers_first_decides(
+    v3: V3, model: Scripted, edit: Any, tmp_path: Path
+):
+    (tmp_path / "note.txt").write_text("42")
+    editor, agent = await edit(v3.role)
+    session = (await agent.new_session(cwd=str(tmp_path))).session_id
+    rule = {"action": "ask", "pattern": "read_file", "scope": "session", "session": session}
+    (await v3.http.post("/v3/permissions/rules", json=rule)).raise_for_status()
+
+    async def reads(chosen: str) -> tuple[bool, str]:
+        """What the model is told of a call, when the editor's user chooses so."""
+        before = (await v3.detail(session))["seq"]
+        model.will(call("read_file", '{"path": "note.txt"}'), end("tool_calls"))
+        model.will(*says("Yes."))
+        editor.chosen.put_nowait(chosen)
+        await agent.prompt(session_id=session, prompt=blocks("read the note"))
+        done = [each["event"] for each in await v3.events(session, before)]
+        return next((each["ok"], each["result"]) for each in done if each["type"] == "tool.done")
+
+    assert await reads("allow_once") == (True, "1\t42")
+    assert await reads("reject_once") == (False, "The user did not allow this call.")
+    tool_call, options = editor.asked[0]
+    started = next(each for each in editor.updates if each.session_update == "tool_call")
+    assert tool_call.tool_call_id == started.tool_call_id
+    assert "allow_once" in options and "reject_once" in options
+
+    # Another client is faster: the editor's answer comes too late, and decides nothing.
+    model.will(call("read_file", '{"path": "note.txt"}'), end("tool_calls"))
+    model.will(*says("Yes."))
+    asking = asyncio.create_task(agent.prompt(session_id=session, prompt=blocks("once more")))
+    await editor.wait(lambda: len(editor.asked) == 3)
+    waiting = await v3.http.get("/v3/permissions/requests", params={"session": session})
+    (open_,) = waiting.json()["requests"]
+    said = {"request": open_["id"], "decision": "deny", "message": "Not now."}
+    (await v3.http.post(f"/v3/sessions/{session}/permissions", json=said)).raise_for_status()
+    await asking
+    editor.chosen.put_nowait("allow_once")
+    failed = [each for each in editor.updates if getattr(each, "status", "") == "failed"]
+    assert "Not now." in failed[-1].content[0].content.text
+    assert await reads("allow_once") == (True, "1\t42")
+
+
 async def test_what_is_no_message_is_answered_and_the_connection_goes_on(v3: V3):
     url = f"{v3.role.url.replace('http', 'ws')}/acp"
     async with websockets.connect(url, additional_headers=v3.role.headers) as socket:
@@ -276,3 +328,23 @@ async def test_the_command_says_so_when_the_daemon_goes(
             await asking
         assert await process.wait() == 5
         assert b"The daemon ended the connection." in await process.stderr.read()
+
+
+async def test_a_prompt_that_waits_is_answered_when_the_daemon_is_replaced(
+    start_daemon: Callable[..., Role],
+    connect: Callable[[Role], V3],
+    model: Scripted,
+    edit: Any,
+    tmp_path: Path,
+):
+    role = start_daemon(lmx_url=model.url)
+    v3, (_, agent) = connect(role), await edit(role)
+    session = (await agent.new_session(cwd=str(tmp_path))).session_id
+    model.will(text("Hel"), asyncio.Event())
+    await v3.submit(session, "first")
+    asking = asyncio.create_task(agent.prompt(session_id=session, prompt=blocks("second")))
+    await until(v3.stream(session), "turn.queued", times=2)
+    await v3.http.post("/v3/handoff", json={"seconds": 0})
+    with pytest.raises(RequestError, match="is being replaced"):
+        await asking
+    assert await asyncio.to_thread(role.process.wait, 10) == 0
