@@ -9,11 +9,22 @@ from contextlib import contextmanager
 from cli.daemon.jobs import Jobs
 from cli.daemon.turns import Turns
 from cli.protocol.socket import Unsubscribed
+from opta.errors import Refusal
 
 log = logging.getLogger("opta.daemon")
 
 REPLACED = "daemon_replaced"
 MESSAGE = "The daemon is being replaced. Connect again, and go on after the last event seen."
+
+
+class Replaced(Refusal):
+    """What waits goes on in the daemon's successor."""
+
+    status = 503
+    code = REPLACED
+
+    def __init__(self) -> None:
+        super().__init__(MESSAGE)
 
 
 class Lifetime:
