@@ -4,10 +4,13 @@ import asyncio
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
+from cli import trust
 from tests.cli.daemon.conftest import V3, body, kind, until
 from tests.processes import Role, wait_until
 from tests.scripted import Scripted, end, text
@@ -58,3 +61,24 @@ async def test_a_turn_whose_end_the_disk_refuses_ends_when_it_can(v3: V3, model:
     await asyncio.to_thread(wait_until, lambda: ended(v3, session), "the turn to end", 10)
     seen = await v3.settled(session)
     assert (kind(seen[-1]), body(seen[-1])["code"]) == ("turn.failed", "storage_failed")
+
+
+async def test_a_job_whose_output_the_disk_refuses_waits_and_loses_nothing(
+    v3: V3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OPTA_HOME", str(v3.role.home))
+    trust.grant(tmp_path)
+    line = "until test -e go; do sleep 0.02; done; head -c 300000 /dev/zero | tr '\\0' x; touch written"
+    start = {"session": await v3.create(cwd=str(tmp_path)), "line": line}
+    job = (await v3.http.post("/v3/background", json=start)).raise_for_status().json()
+    keeper = psutil.Process(job["pid"]).parent()
+    assert keeper
+    _, most = resource.prlimit(keeper.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(keeper.pid, resource.RLIMIT_FSIZE, (50_000, most))
+    (tmp_path / "go").touch()
+    output = v3.role.home / "daemon" / "jobs" / job["id"] / "output.0"
+    await asyncio.to_thread(wait_until, lambda: output.stat().st_size == 50_000, "the disk to be full")
+    assert not (tmp_path / "written").exists()
+    resource.prlimit(keeper.pid, resource.RLIMIT_FSIZE, (most, most))
+    ended = (await v3.http.get(f"/v3/background/{job['id']}", params={"wait": 20})).json()
+    assert (ended["status"], ended["code"], output.stat().st_size) == ("exited", 0, 300_000)
