@@ -13,10 +13,15 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 from pytest_django import Settings
 
 from tests import processes
 from tests.processes import ROOT, Role
+
+# How fast examples are made and tried is the machine's matter, and two processes share it.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

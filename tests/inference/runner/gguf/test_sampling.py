@@ -1,7 +1,7 @@
 """Scores to tokens: every parameter against a plain reading of its definition."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -40,12 +40,16 @@ FILTERS = st.builds(
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 999), wanted=FILTERS)
+@example(seed=0, wanted=Sampling(temperature=0.25, top_p=1 - 2**-53))
 def test_the_filters_leave_what_their_definitions_say(seed: int, wanted: Sampling):
     scores = scores_of(seed)
     ids, _ = likeliest(scores, wanted, scores.max())
     found = set(range(SIZE)) if ids is None else set(ids.tolist())
-    # Where a sum meets its bound within rounding, either side may be right.
-    assert len(found ^ plainly(scores, wanted)) <= 1
+    # Where a sum meets its bound within rounding, either side may be right: about one token, or about a
+    # tail of tokens that together weigh less than that rounding.
+    different = list(found ^ plainly(scores, wanted))
+    weights = np.exp((scores - scores.max()).astype(np.float64) / wanted.temperature)
+    assert len(different) <= 1 or weights[different].sum() < 1e-6 * weights.sum()
 
 
 @given(seed=st.integers(0, 999), count=st.integers(1, SIZE + 5), hidden=st.integers(0, SIZE))
