@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 
 from cli.clients import launcher
-from cli.clients.daemon import Daemon, new_id
+from cli.clients.daemon import Daemon, checked, new_id
 from cli.commands.turns import FOLDER, Text, cancelling, failure, open_session
 from cli.output import EXIT_TABLE, Exit, Failure
 from cli.protocol.events import VERSION, Event, TurnCancelled, TurnFailed, TurnStopped
+from cli.protocol.requests import TurnSubmit
 
 
 @click.command("do", epilog=EXIT_TABLE)
@@ -43,6 +44,7 @@ def command(
             "--system and --cwd are for a new session; --session continues one that has both."
         )
     prompt = compose(" ".join(words).strip(), piped())
+    checked(TurnSubmit, text=prompt)  # before a session is opened for it
     daemon = Daemon(launcher.ensure)
     target = daemon.resolve(session) if session else open_session(daemon, cwd, model, system or "")
     show = Lines(target) if as_json else Text()
@@ -87,18 +89,22 @@ class Lines:
 
 def run(daemon: Daemon, session: str, prompt: str, model: str | None, show: Text | Lines) -> Exit:
     turn = new_id()
-    with cancelling(partial(daemon.cancel, session, turn), signal.SIGTERM) as submitted:
+    # Under nohup it goes on when its terminal is closed.
+    ends = [each for each in (signal.SIGHUP, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    with cancelling(partial(daemon.cancel, session, turn), *ends) as submitted:
         view = daemon.submit(session, prompt, turn=turn, model=model)
         submitted.set()
         try:
             for event in daemon.follow(session, view):
                 show.show(event)
             show.close()
-        except BrokenPipeError:
+        except OSError as error:  # nobody reads it, or a full disk should keep it
             daemon.cancel(session, turn)
             # What is still in the buffer goes nowhere, or Python would complain on its way out.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return Exit.NOBODY_READS
+            if isinstance(error, BrokenPipeError):
+                return Exit.NOBODY_READS
+            raise
     if isinstance(event.event, TurnFailed | TurnStopped):
         raise failure(event.event)
     return Exit.INTERRUPTED if isinstance(event.event, TurnCancelled) else Exit.OK

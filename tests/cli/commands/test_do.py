@@ -6,6 +6,8 @@ import signal
 import subprocess
 from typing import Any
 
+import pytest
+
 
 def events(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
@@ -118,10 +120,11 @@ def test_an_unknown_session_is_named(stranded):
     assert "nowhere" in done.stderr
 
 
-def test_ctrl_c_cancels_the_turn_in_the_daemon(patient):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_a_terminal_that_closes_cancel_the_turn_in_the_daemon(patient, number):
     process = patient.start("do", "--json", "hi")
     wait_for(process, "text.delta")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     lines, err = rest(process)
     assert (process.returncode, err) == (130, b"")
     assert kinds(lines)[-1] == "turn.cancelled"
@@ -136,6 +139,24 @@ def test_a_reader_that_goes_away_cancels_the_turn_quietly(patient):
     process.stderr.close()
     (session,) = patient.sessions()
     assert session["active"] is None
+
+
+def test_an_answer_that_cannot_be_written_cancels_the_turn_and_is_told(patient):
+    with open(os.devnull, "rb") as unwritable:
+        process = patient.start("do", "hi", stdout=unwritable)
+    assert process.wait() == 1
+    assert b"Bad file descriptor" in process.stderr.read()
+    process.stderr.close()
+    (session,) = patient.sessions()
+    events = patient.json("sessions", "export", session["id"])["events"]
+    assert events[-1]["event"]["type"] == "turn.cancelled"
+
+
+def test_a_prompt_that_is_too_long_opens_no_session(opta):
+    done = opta("do", input=b"x" * 1_000_001)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "1000000 characters" in done.stderr
+    assert opta.sessions() == []
 
 
 def test_a_daemon_that_dies_is_started_again_and_the_turn_told_as_failed(patient):
