@@ -1,7 +1,6 @@
 """The agent loop, driven by a scripted model and a small table of plain functions."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from itertools import pairwise
@@ -188,33 +187,6 @@ async def test_what_goes_wrong_is_told_to_the_model(call: ToolCall, said: str):
     assert bodies[-1].text == "I see."
 
 
-@pytest.mark.parametrize("name", ["", "repo.browse files", "sub<|channel|>json", "x" * 300, "лес"])
-async def test_a_name_that_a_model_made_up_stays_lawful_in_history(name: str):
-    """Every API takes names of this kind alone: one other would make all later requests fail."""
-    model = Model([wants("", name)], ["I see."])
-    bodies = await played(model)
-    (started,) = (body for body in bodies if isinstance(body, ToolStarted))
-    (done,) = (body for body in bodies if isinstance(body, ToolDone))
-    assert repr(name) in done.result
-    call, result = model.asked[-1][-2].calls[0], model.asked[-1][-1]
-    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call.name)
-    assert started.name == done.name == call.name
-    assert started.call == call.id == result.call != ""
-
-
-@pytest.mark.parametrize("name", ["functions.add", "add<|channel|>commentary", "Add", "A-d_d", "aDd"])
-async def test_a_name_that_is_spelt_a_little_differently_is_the_tools(name: str):
-    bodies = await played(Model([wants("1", name, '{"a": 1}')], ["2"]))
-    assert [body.name for body in bodies if isinstance(body, ToolStarted)] == ["add"]
-    assert [body.result for body in bodies if isinstance(body, ToolDone)] == ["2"]
-
-
-async def test_a_name_that_may_mean_two_tools_means_none():
-    bodies = await played(Model([wants("1", "AddUp")], ["2"]), tools={"add_up": add, "addup": add})
-    (done,) = (body for body in bodies if isinstance(body, ToolDone))
-    assert "There is no tool 'AddUp'" in done.result
-
-
 async def test_a_result_that_is_no_utf_8_is_told_all_the_same():
     def names() -> str:
         return "caf\udce9.txt"  # as Python has a file's name that is no UTF-8
@@ -237,15 +209,6 @@ async def test_a_call_that_is_not_allowed_does_not_run():
     bodies = await played(Model([wants("1", "tool")], ["ok"]), tools={"tool": tool}, allow=no)
     (result,) = (body for body in bodies if isinstance(body, ToolDone))
     assert (result.ok, ran) == (False, [])
-
-
-async def test_a_tool_is_described_by_its_signature_and_docstring():
-    model = Model(["ok"])
-    await played(model)
-    about = model.tools[0][0]["function"]
-    assert (about["name"], about["description"]) == ("add", "Add two numbers.")
-    assert about["parameters"]["required"] == ["a"]
-    assert about["parameters"]["properties"]["b"] == {"default": 1, "type": "integer"}
 
 
 async def test_closing_it_closes_the_model():
@@ -382,38 +345,3 @@ async def test_no_more_than_eight_tools_run_at_once():
     bodies = await played(Model(calls, ["ok"]), tools={"slow": slow})
     assert [body.result for body in bodies if isinstance(body, ToolDone)] == [str(n) for n in range(20)]
     assert most == AT_ONCE
-
-
-def secret(word: str) -> str:
-    """Translate a word into the secret language."""
-    return word[::-1]
-
-
-@pytest.mark.parametrize("name", ["call_tool", "secret", "functions.secret"])
-async def test_a_tool_that_was_searched_for_is_callable_without_a_change_of_the_list(name: str):
-    inner = '{"name": "secret", "arguments": {"word": "abc"}}'
-    model = Model(
-        [wants("1", "tool_search", '{"query": "translate words"}')],
-        [wants("2", name, inner if name == "call_tool" else '{"word": "abc"}')],
-        ["cba"],
-    )
-    asked = []
-
-    async def allow(call: ToolCall) -> Verdict:
-        asked.append((call.name, call.arguments))
-        return Verdict(True)
-
-    bodies = await played(model, more={"secret": secret}, allow=allow)
-    found, called = (body for body in bodies if isinstance(body, ToolDone))
-    assert '"description": "Translate a word into the secret language."' in found.result
-    assert (called.name, called.ok, called.result) == ("secret", True, "cba")
-    assert asked == [("secret", '{"word": "abc"}')]
-    names = [tool["function"]["name"] for tool in model.tools[0]]
-    assert names == ["add", "shout", "fail", "tool_search", "call_tool"]
-    assert model.tools[0] == model.tools[1] == model.tools[2]
-
-
-async def test_without_more_tools_there_is_nothing_to_search():
-    model = Model(["ok"])
-    await played(model)
-    assert [tool["function"]["name"] for tool in model.tools[0]] == ["add", "shout", "fail"]
