@@ -26,6 +26,7 @@ ENTRIES = 500
 
 
 Where = Annotated[str, Field(description="A path, from the working directory.")]
+Ignored = Annotated[bool, Field(description="Also look at what .gitignore names, such as builds.")]
 From = Annotated[str, Field(description="The folder to look in, from the working directory.")]
 
 
@@ -115,12 +116,13 @@ def glob(
     workspace: Workspace,
     pattern: Annotated[str, Field(description="Such as *.py, src/**/*.ts or README*.")],
     path: From = ".",
+    ignored: Ignored = False,
 ) -> str:
     """Find files by their names. * stands for a part of a name, ** for any folders."""
     wanted, start = Names(pattern), workspace.inside(path)
     found = (
         workspace.name(file)
-        for file in search.walk(workspace.cwd.resolve(), start)
+        for file in search.walk(workspace.cwd.resolve(), start, ignored=ignored)
         if wanted.match(file.relative_to(start))
     )
     return listed(found, f"No file matches {pattern!r}.")
@@ -131,6 +133,7 @@ async def grep(
     pattern: Annotated[str, Field(description="A regular expression, as Python has them.")],
     path: Annotated[str, Field(description="A file or a folder, from the working directory.")] = ".",
     files: Annotated[str, Field(description="Only files of such names, for example *.py.")] = "*",
+    ignored: Ignored = False,
 ) -> str:
     """Search the lines of text files. Each hit comes as path:line: text."""
     try:
@@ -139,7 +142,8 @@ async def grep(
         raise ValueError(f"{pattern!r} is no regular expression: {error}.") from error
     start = await asyncio.to_thread(workspace.inside, path)
     # A process of its own: a pattern that takes hours would hold up everything else here.
-    where = (str(workspace.cwd.resolve()), str(start), pattern, files, str(FOUND + 1))
+    which = "ignored" if ignored else "tracked"
+    where = (str(workspace.cwd.resolve()), str(start), pattern, files, which, str(FOUND + 1))
     process = await asyncio.create_subprocess_exec(sys.executable, "-I", search.__file__, *where, stdout=PIPE)
     try:
         async with asyncio.timeout(workspace.search_seconds):
