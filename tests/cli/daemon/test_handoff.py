@@ -11,6 +11,7 @@ import pytest
 import websockets
 
 from tests.cli.daemon.conftest import V3, body, kind, lines, streamed, until
+from tests.cli.daemon.test_jobs import opened
 from tests.processes import Role, free_port
 from tests.scripted import Scripted, end, says, text
 
@@ -149,3 +150,24 @@ async def test_a_daemon_that_nobody_wants_ends_and_never_before(v3: V3, model: S
             await asyncio.wait_for(socket.recv(), 1)
     assert await asyncio.to_thread(role.process.wait, 10) == 0
     assert not (role.home / "daemon" / "state.json").exists()
+
+
+async def test_a_job_goes_on_in_the_successor_and_is_no_idleness(
+    start_daemon: Start, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    role = start_daemon(lmx_url="http://127.0.0.1:1")
+    jobs = await opened(connect(role), tmp_path, monkeypatch)
+    job = await jobs.start("echo one; until test -e go; do sleep 0.02; done; echo two; exit 7")
+    await jobs.says(job["id"], "one")
+    await hand_off(jobs.v3, 0)
+    assert await asyncio.to_thread(role.process.wait, 10) == 0
+    role.start("/v3/health")
+    jobs.http.headers.update(role.headers)
+    assert (await jobs.get(job["id"]))["status"] == "running"
+    (role.home / "config.toml").write_text("daemon_idle_minutes = 0.001\n")
+    with pytest.raises(subprocess.TimeoutExpired):
+        await asyncio.to_thread(role.process.wait, 1)
+    ended = asyncio.create_task(jobs.ended(job["id"]))
+    (tmp_path / "go").touch()
+    assert (await ended)["code"] == 7
+    assert await asyncio.to_thread(role.process.wait, 10) == 0
