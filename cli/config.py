@@ -4,8 +4,9 @@ import logging
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from cli import trust
 from opta import env, paths
@@ -30,8 +31,16 @@ class ConfigError(env.EnvError):
     """A choice that cannot be honoured; the message names the file (or variable or flag) and the key."""
 
 
+def with_host(url: str) -> str:
+    """`url`, if a connection could be made to it. Raises ValueError for brackets or a port that are none."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("it names no host and port to connect to")
+    return url
+
+
 # No name and password in it: what holds a secret could not be shown.
-URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(with_host)]
 # What a provider may be called: the part of a model's name before the slash.
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 
@@ -58,7 +67,7 @@ class Provider(Strict):
     name. Anthropic's API wants to be told how long an answer may be.
     """
 
-    url: Annotated[str, Field(pattern=URL)]
+    url: Url
     kind: Kind = "openai"
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
 
@@ -66,7 +75,7 @@ class Provider(Strict):
 class Config(Strict):
     """`aliases` names models anew; the first of several that can be reached answers."""
 
-    lmx_url: Annotated[str, Field(pattern=URL)] = "http://127.0.0.1:1234"
+    lmx_url: Url = "http://127.0.0.1:1234"
     daemon_port: Annotated[int, Field(ge=1, le=65535)] = 9999
     # After so long without anything to do the daemon ends; 0 for never.
     daemon_idle_minutes: Annotated[float, Field(ge=0, le=100_000)] = 0
@@ -211,4 +220,5 @@ def complaint(error: Any) -> str:
     key = str(error["loc"][0])
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
         return f"{key}: there is no such key. Known: {', '.join(Config.model_fields)}."
-    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+    said = error["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, error['loc']))}: {said}"

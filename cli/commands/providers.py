@@ -125,9 +125,8 @@ def checked(name: str, url: str, kind: str) -> Provider:
         provider = Provider.model_validate({"url": url, "kind": kind})
     except ValidationError as error:
         wrong = error.errors()[0]
-        raise Failure(
-            f"{'.'.join(map(str, wrong['loc'])) or 'NAME'}: {wrong['msg']}.", Exit.MISUSE
-        ) from error
+        where, said = ".".join(map(str, wrong["loc"])) or "NAME", wrong["msg"].removeprefix("Value error, ")
+        raise Failure(f"{where}: {said}.", Exit.MISUSE) from error
     providers.check(name, provider)
     return provider
 

@@ -63,6 +63,7 @@ def test_one_is_added_listed_and_removed_and_the_users_file_is_as_before(opta: S
         (["add", "a/b", "--url", "https://a.example"], b"k", "NAME"),
         (["add", "a", "--url", "ftp://a.example"], b"k", "url"),
         (["add", "a", "--url", "https://user:pass@a.example"], b"k", "url"),
+        (["add", "a", "--url", "https://[::1"], b"k", "url"),
         (["add", "a", "--url", "http://a.example"], b"k", "in the clear"),
         (["add", "a", "--url", "http://8.8.8.8"], b"k", "in the clear"),
         (["add", "a", "--url", "https://a.example"], b"two words", "no key"),
