@@ -159,7 +159,8 @@ class Daemon:
         headers = {"Last-Event-ID": str(after), "Accept": "text/event-stream"}
         with self.send("GET", f"/v3/sessions/{session}/stream", headers=headers, timeout=SILENCE) as answer:
             for data in http.frames(answer):
-                yield Event.model_validate_json(data)
+                if event := parsed(data):
+                    yield event
 
     def call(self, method: str, path: str, body: BaseModel | None = None) -> bytes:
         """One request, repeated while the daemon restarts: what creates carries an id of ours."""
@@ -218,6 +219,16 @@ def checked(kind: type[BaseModel], **fields: Any) -> BaseModel:
         wrong = error.errors()[0]
         said = wrong["msg"].removeprefix("Value error, ")
         raise Failure(f"{wrong['loc'][0]}: {said}.", Exit.MISUSE) from error
+
+
+def parsed(data: bytes) -> Event | None:
+    """An event; None for one of a kind that only a newer daemon knows."""
+    try:
+        return Event.model_validate_json(data)
+    except ValidationError as error:
+        if any(each["type"] != "union_tag_invalid" for each in error.errors()):
+            raise
+        return None
 
 
 def problem(status: int, body: bytes) -> Refused:

@@ -1,6 +1,7 @@
 """The one thread that touches SQLite: one connection, one writer; the event loop never waits on a disk."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -9,6 +10,8 @@ from django.db import DatabaseError, OperationalError, connection
 
 from cli.daemon.errors import StorageFailed, StorageFull
 from opta.errors import Refusal
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,9 +38,23 @@ class Database:
                 raise  # a defect of ours
             raise refusal(error) from error
 
+    async def erase(self) -> None:
+        """Leave nothing of deleted rows in the database's files; what cannot be now is, the next time."""
+        try:
+            await self(erase)
+        except Refusal as error:
+            log.warning("words that were deleted may still stand in the database's file: %s", error.message)
+
     def close(self) -> None:
         self.thread.submit(lambda: connection.close()).result()  # each thread has a connection of its own
         self.thread.shutdown()
+
+
+def erase() -> None:
+    """The index keeps deleted words until its parts are one, the journal until it is begun anew."""
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO daemon_words(daemon_words) VALUES ('optimize')")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def refusal(error: DatabaseError) -> Refusal:

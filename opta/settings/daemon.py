@@ -21,7 +21,8 @@ DATABASES = {
         "NAME": paths.private(paths.private(paths.opta_home()) / "daemon") / "daemon.sqlite3",
         "OPTIONS": {
             # FULL: a fact that was answered for survives a power cut, not only a crash.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            # secure_delete: what the user deletes is overwritten, not only given free.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;",
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
         },

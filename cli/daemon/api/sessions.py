@@ -67,6 +67,7 @@ async def delete_session(request: HttpRequest, id: str) -> Status[None]:
     jobs = await here.database(sessions.delete, id)
     here.logs.drop(id)
     await here.jobs.forget(jobs)
+    await here.database.erase()
     return Status(204, None)
 
 

@@ -363,6 +363,8 @@ async def test_a_deleted_session_leaves_nothing(v3: V3, model: Scripted):
     answer = await v3.http.post(f"/v3/sessions/{session}/turns", json={"text": "hi"})
     assert answer.status_code == 404
     assert (await v3.http.delete(f"/v3/sessions/{session}")).status_code == 404
+    files = [file.read_bytes() for file in (v3.role.home / "daemon").glob("daemon.sqlite3*")]
+    assert [word for word in (b"hush", b"whisper") if any(word in file for file in files)] == []
     with sqlite3.connect(v3.role.home / "daemon" / "daemon.sqlite3") as rows:
         left = [line for line in rows.iterdump() if line.startswith("INSERT INTO") and "daemon_" in line]
     assert [line for line in left if "hush" in line or "gone" in line] == []
