@@ -25,6 +25,7 @@ COMMANDS = {
     "trust": ("cli.commands.trust", "Let what a project brings take effect."),
     "permissions": ("cli.commands.permissions", "Say what tools may do unasked, and what never."),
     "providers": ("cli.commands.providers", "Add, test and remove other model servers."),
+    "operations": ("cli.commands.operations", "Do whatever the daemon can do, by its name."),
     "daemon": ("cli.commands.daemon", "Start, stop and watch the daemon."),
     "acp": ("cli.commands.acp", "Be the agent of an editor that speaks the Agent Client Protocol."),
     "mcp": ("cli.commands.mcp", "Offer the sessions as tools of an MCP server."),

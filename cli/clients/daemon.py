@@ -17,6 +17,7 @@ from cli.output import Exit, Failure
 from cli.protocol.catalogue import ModelList
 from cli.protocol.context import ContextView
 from cli.protocol.events import ENDINGS, Event
+from cli.protocol.operations import OperationRun
 from cli.protocol.requests import Problem, TurnCancel, TurnSubmit, TurnView
 from cli.protocol.sessions import (
     SessionCreate,
@@ -137,6 +138,10 @@ class Daemon:
 
     def cancel(self, session: str, turn: str | None = None) -> None:
         self.call("POST", f"/v3/sessions/{session}/cancel", TurnCancel(turn=turn))
+
+    def operate(self, id: str, given: dict[str, Any], *, confirm: bool = False) -> bytes:
+        """What an operation answers; what is dangerous is refused unless it is confirmed."""
+        return self.call("POST", f"/v3/operations/{id}", OperationRun(input=given, confirm=confirm))
 
     def follow(self, session: str, turn: TurnView) -> Iterator[Event]:
         """The turn's events to its end, each once: a broken stream is taken up after the last one seen."""

@@ -1,13 +1,11 @@
 """`opta chat`: a conversation in the terminal, through the daemon."""
 
-import difflib
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 from rich.console import Console
@@ -16,12 +14,12 @@ from rich.markup import escape
 from cli import config
 from cli.clients import launcher
 from cli.clients.daemon import Daemon, new_id
-from cli.commands import context, sessions, workspace
+from cli.commands import slashes, workspace
 from cli.commands.keyboard import ask, silent
 from cli.commands.markdown import LiveMarkdown
-from cli.commands.models import available
 from cli.commands.passing import reading
 from cli.commands.turns import FOLDER, Text, aside, cancelling, failure, open_session
+from cli.operations.table import SLASHES
 from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,
@@ -69,7 +67,7 @@ def command(model: str | None, resume: str | None, cwd: Path | None) -> Exit:
 def prompts() -> Iterator[str]:
     """What the user writes: edited lines on a terminal, plain lines from a pipe."""
     if sys.stdin.isatty() and sys.stdout.isatty():
-        return ask([f"/{name}" for name in SLASHES])
+        return ask([f"/{word}" for word in SLASHES])
     return (line for line in sys.stdin if line.strip())
 
 
@@ -89,7 +87,7 @@ class Chat:
         """One input: a command or a message. What goes wrong is told, and the conversation goes on."""
         try:
             if found := SLASH.fullmatch(line.strip()):
-                self.slash(found[1], (found[2] or "").strip())
+                slashes.take(self, found[1], (found[2] or "").strip())
             elif line.strip():
                 self.turn(line.strip())
         except Failure as error:
@@ -186,62 +184,3 @@ class Chat:
                 with LiveMarkdown(self.console) as page:
                     page.add(safe(message.content))
                 self.console.print()
-
-    def slash(self, name: str, argument: str) -> None:
-        if name in SLASHES:
-            SLASHES[name].run(self, argument)
-            return
-        near = difflib.get_close_matches(name, SLASHES, n=1, cutoff=0.4)
-        meant = f"Did you mean /{near[0]}?" if near else "/help lists what there is."
-        raise Failure(f"There is no command /{name}.", Exit.MISUSE, meant)
-
-    def help(self, _: str) -> None:
-        for name, slash in SLASHES.items():
-            self.say(f"{f'/{name} {slash.argument}':<16}{slash.help}")
-        self.say("Alt-Enter or a \\ at the end of a line begins a new one.")
-
-    def leave(self, _: str) -> None:
-        self.left = True
-
-    def begin(self, _: str) -> None:
-        self.session = None
-        self.say("The next message opens a new session.")
-
-    def choose(self, wanted: str) -> None:
-        """Take a model for the messages to come, or list those there are."""
-        names = [model.id for model in available(self.daemon).models]
-        if not wanted:
-            for name in names:
-                self.say(f"{'*' if name == self.model else ' '} {name}")
-        elif wanted in names:
-            self.model = wanted
-            self.say(f"{wanted} answers from now on.")
-        else:
-            near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
-            meant = f"Did you mean {near[0]}?" if near else "/model lists what there is."
-            raise Failure(f"There is no model {wanted!r}.", Exit.NO_MODEL, meant)
-
-    def context(self, _: str) -> None:
-        if self.session is None:
-            self.say("Nothing yet: the first message opens the session.")
-        else:
-            context.show(self.daemon.context(self.session))
-
-    def sessions(self, _: str) -> None:
-        sessions.show_all(self.daemon.sessions(), as_json=False)
-
-
-class Slash(NamedTuple):
-    argument: str
-    help: str
-    run: Callable[[Chat, str], None]
-
-
-SLASHES = {
-    "help": Slash("", "Show this list.", Chat.help),
-    "new": Slash("", "Begin a new session.", Chat.begin),
-    "model": Slash("[ID]", "Choose a model, or list them.", Chat.choose),
-    "context": Slash("", "Show what fills the model's window.", Chat.context),
-    "sessions": Slash("", "List the sessions.", Chat.sessions),
-    "exit": Slash("", "Leave (Ctrl-D does, too).", Chat.leave),
-}

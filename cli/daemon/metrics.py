@@ -36,7 +36,8 @@ class Metrics:
     """Of one daemon. Counting an event takes microseconds, and asks neither a disk nor a lock of ours."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a series beside each counter that says when it was first counted
+        # A series beside each counter that says when it was first counted.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry(auto_describe=True)
         self.born = monotonic()
         # When a turn of which nothing was seen yet began, by its session and id.

@@ -13,9 +13,11 @@ from cli.daemon.api import (
     metrics,
     models,
     openai,
+    operations,
     permissions,
     sessions,
     settings,
+    trust,
     turns,
 )
 from cli.daemon.api.dialect import Renderer, answer_problem
@@ -33,6 +35,8 @@ for each in (
     access,
     models,
     settings,
+    trust,
+    operations,
     permissions,
     sessions,
     context,

@@ -1,8 +1,26 @@
 """Providers: added with their key, and removed with it."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from cli import config, keychain
-from cli.config import ConfigError, Provider
+from cli.config import ConfigError, Kind, Provider, ProviderName, Url
 from cli.operations import settings
+from opta.strict import Strict
+
+
+class ProviderCreate(Strict):
+    """A model server by its address; the key goes to the keychain, and is never told again."""
+
+    name: ProviderName
+    url: Url
+    kind: Kind = "openai"
+    key: Annotated[str, Field(max_length=10_000, pattern=r"^[!-~]*$")] = ""
+
+    @property
+    def provider(self) -> Provider:
+        return Provider(url=self.url, kind=self.kind)
 
 
 def add(name: str, provider: Provider, key: str) -> str:

@@ -26,6 +26,12 @@ ROUTES: dict[tuple[str, str], Need] = {
     ("DELETE", "/v3/access/tokens/{id}"): "admin",
     ("GET", "/v3/config"): "read",
     ("PATCH", "/v3/config"): "admin",
+    ("POST", "/v3/providers"): "admin",
+    ("DELETE", "/v3/providers/{name}"): "admin",
+    ("GET", "/v3/trust"): "read",
+    ("POST", "/v3/trust"): "admin",
+    ("GET", "/v3/operations"): "read",
+    ("POST", "/v3/operations/{id}"): "read",  # and each by its route
     ("GET", "/v3/models"): "read",
     ("GET", "/v3/lmx/{name}"): "read",
     ("GET", "/v3/sessions"): "read",

@@ -1,4 +1,4 @@
-"""The user's settings: as the daemon has them, and changed in the user's file."""
+"""The user's settings and providers: as the daemon has them, and changed in the user's file."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,11 +7,13 @@ from typing import Annotated, ParamSpec, TypeVar
 
 from django.http import HttpRequest
 from ninja import Query, Router
+from ninja.responses import Status
 
 from cli import config
 from cli.config import ConfigError
-from cli.operations import settings
+from cli.operations import providers, settings
 from cli.operations.changes import Change
+from cli.operations.providers import ProviderCreate
 from cli.protocol.settings import SettingList, SettingsQuery
 from opta.errors import Refusal
 
@@ -38,6 +40,18 @@ async def change_settings(request: HttpRequest, body: Change) -> SettingList:
         raise Refusal(f"Nothing to change: give {', '.join(config.Config.model_fields)}.", field="body")
     restart = await asking(settings.change, patch)
     return (await asking(settings.shown, None)).model_copy(update={"restart": restart})
+
+
+@router.post("providers", response={204: None})
+async def add_provider(request: HttpRequest, body: ProviderCreate) -> Status[None]:
+    await asking(providers.add, body.name, body.provider, body.key)
+    return Status(204, None)
+
+
+@router.delete("providers/{name}", response={204: None})
+async def remove_provider(request: HttpRequest, name: str) -> Status[None]:
+    await asking(providers.remove, name)
+    return Status(204, None)
 
 
 async def asking(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
