@@ -1,8 +1,8 @@
 """OpenAI's chat wire, as most model servers speak it: each a little differently.
 
 Source: OpenAI's API reference, "Chat completions" and "Streaming"; `reasoning_content` is DeepSeek's and
-llama.cpp's word for what a model thinks, `reasoning` OpenRouter's and Ollama's, and Mistral has both text
-and thoughts in a list.
+llama.cpp's word for what a model thinks, `reasoning` OpenRouter's and Ollama's, Mistral has both text and
+thoughts in a list, and a server that does not know the model leaves its thoughts in the text.
 """
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -16,6 +16,7 @@ from pydantic import AliasChoices, Field
 from cli.clients.refusals import Envelope, Wire, failure
 from cli.clients.server import Known, Server
 from cli.clients.stream import Stream
+from cli.clients.thoughts import Thoughts
 from cli.protocol.events import Usage
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Finish, Message, Piece, Progress, Reasoning, ToolCall
@@ -173,6 +174,7 @@ class Assembly:
 
     def __init__(self) -> None:
         self.calls: list[Fragments] = []
+        self.thoughts = Thoughts()
         self.usage = Usage()
         self.reason = ""
         self.model = ""
@@ -193,6 +195,7 @@ class Assembly:
             )
 
     def rest(self) -> Iterator[Piece]:
+        yield from self.thoughts.rest()
         for place, call in enumerate(sorted(self.calls, key=lambda call: call.index)):
             # Some servers give no id; a result needs one to belong to.
             yield ToolCall(id=call.id or f"call_{place}", name=call.name, arguments=call.arguments)
@@ -206,7 +209,7 @@ class Assembly:
         if delta.thought:
             yield Reasoning(text=delta.thought)
         if delta.text:
-            yield delta.text
+            yield from self.thoughts.feed(delta.text)
 
     def _call(self, part: CallPart) -> None:
         """Add a fragment to its call: by index, else by id, and what has neither is the last one's.

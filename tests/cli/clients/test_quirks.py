@@ -154,3 +154,25 @@ async def test_a_body_that_cannot_be_unpacked_is_a_failure(client: OpenAI, one: 
     with pytest.raises(Failure) as caught:
         await said(client)
     assert caught.value.code == "upstream_truncated"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize(
+    ("whole", "thought", "answer"),
+    [
+        ("<think>Hm. <b> is < c.</think>\n\nSo.", "Hm. <b> is < c.", "So."),
+        ("\n <think></think>So.", "", "So."),
+        ("<think>Hm, and cut o</thi", "Hm, and cut o</thi", ""),
+        ("<thinking> is a tag.", "", "<thinking> is a tag."),
+        ("Say <think>it</think>.", "", "Say <think>it</think>."),
+        ("<thi", "", "<thi"),
+        ("\n\nSo.\n\n", "", "\n\nSo.\n\n"),
+    ],
+)
+async def test_thoughts_in_the_text_are_told_from_it(
+    client: OpenAI, one: Scripted, whole: str, thought: str, answer: str, size: int
+):
+    one.will(*(text(whole[at : at + size]) for at in range(0, len(whole), size)), end())
+    pieces = await said(client)
+    assert "".join(piece.text for piece in pieces if isinstance(piece, Reasoning)) == thought
+    assert "".join(piece for piece in pieces if isinstance(piece, str)) == answer
