@@ -28,7 +28,7 @@ from opta.version import VERSION
 
 START_DEADLINE = 30.0
 STOP_DEADLINE = 15.0
-# One that holds the lock is starting, or at its end: it answers, or is gone, within this time.
+# One that has said where it is answers there within this time, or is hung.
 ANSWER_DEADLINE = 5.0
 # The turns of a daemon that is replaced have this long to end, unless the user says otherwise.
 DRAIN_SECONDS = 30.0
@@ -81,10 +81,7 @@ def ask(url: str) -> Health | None:
 def ensure(say: Callable[[str], None] = note) -> Address:
     """The daemon's address; it is started when it does not run, replaced when it is older than this
     `opta`, and `say` told so."""
-    running = find()
-    if running is None:
-        say("Starting the daemon …")
-        running = start()
+    running = find() or start(say=say)
     if running.older:
         running = replace(running, say=say)
     check(running)
@@ -110,7 +107,7 @@ def check(running: Running) -> None:
         )
 
 
-def start(begin: Callable[[], Running] | None = None) -> Running:
+def start(begin: Callable[[], Running] | None = None, say: Callable[[str], None] = note) -> Running:
     """Start the daemon and wait until it answers; of many starts at once one does, and the others wait."""
     with starting() as claimed:
         # One that is about to stop, or to answer, holds the lock: another beside it would only give way.
@@ -119,6 +116,7 @@ def start(begin: Callable[[], Running] | None = None) -> Running:
             return found
         if not found:
             raise silent(STOP_DEADLINE + START_DEADLINE)
+        say("Starting the daemon …")
         return (begin or launch)()
 
 
@@ -221,9 +219,11 @@ def stop(say: Callable[[str], None] = note) -> int | None:
     """
     import psutil  # 20 ms that no other command should wait for
 
-    running = wait(lambda: find() or not held(), ANSWER_DEADLINE)
+    # One that has not said where it is is starting, or at its end.
+    deadline = ANSWER_DEADLINE if state.read() else START_DEADLINE
+    running = wait(lambda: find() or not held(), deadline)
     if not running:
-        raise silent(ANSWER_DEADLINE)
+        raise silent(deadline)
     if not isinstance(running, Running):
         return None
     pid = running.health.pid
@@ -298,9 +298,9 @@ def wait(ready: Callable[[], object], deadline: float) -> object:
 
 
 def tail(log: Path, start: int = 0, lines: int = TAIL) -> str:
-    """The last lines that were written after `start` bytes."""
+    """The last lines that were written after `start` bytes, or of a log that was begun anew since."""
     with log.open("rb") as file:
-        file.seek(start)
+        file.seek(start if start <= log.stat().st_size else 0)
         return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
 

@@ -143,6 +143,9 @@ def test_logs_are_printed_and_followed(bare):
     with (bare.daemon_files / "daemon.log").open("a") as log:
         log.write("a new line\n")
     assert any(b"a new line" in line for line in following.stdout)
+    (bare.daemon_files / "daemon.log").rename(bare.daemon_files / "daemon.log.1")
+    (bare.daemon_files / "daemon.log").write_text("the first of another\n")
+    assert any(b"the first of another" in line for line in following.stdout)
     following.send_signal(signal.SIGINT)
     following.communicate()
     assert following.returncode == 130

@@ -150,7 +150,7 @@ async def test_a_stop_ends_turns_and_streams_within_seconds(
         ("turn.failed", "daemon_stopped"),
         ("turn.failed", "daemon_stopped"),
     ]
-    assert {file.name for file in (role.home / "daemon").iterdir()} == {"daemon.sqlite3", "lock"}
+    assert {file.name for file in (role.home / "daemon").iterdir()} == {"daemon.sqlite3", "jobs", "lock"}
     await asyncio.wait_for(model.hung_up.wait(), 5)
 
     v3 = connect(start_daemon(lmx_url=model.url, home=role.home))
