@@ -7,12 +7,11 @@ from its answers: what a refusal says, and how many tokens it says it has read.
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from hashlib import sha256
 from math import inf
 from time import monotonic
 from typing import Any, Protocol
 
-from cli.agent import context, overflow
+from cli.agent import needle, overflow
 from cli.agent.compaction import Crowded, compact
 from cli.agent.context import Budget, bytes_of, view, weight
 from cli.agent.overflow import too_long
@@ -38,7 +37,6 @@ PROBED = 6_000
 CORRECTIONS = 4
 # Characters that a model may think before it answers a question of ours.
 THOUGHT = 8_000
-QUESTION = "What is the code word from the beginning of this conversation? Answer with it alone."
 
 
 class Client(Protocol):
@@ -251,7 +249,7 @@ class Model:
         tokens, _ = await self.measure(shown, tools)
         self.gauge.proved, self.gauge.learnt = PROBED, got or min(self.gauge.window, tokens) * 2 // 3
         self.measured = None
-        return ContextWarning(window=self.gauge.learnt, message=truncated(self.name, tokens, got))
+        return ContextWarning(window=self.gauge.learnt, message=needle.truncated(self.name, tokens, got))
 
     async def _proves(self, shown: Sequence[Message], size: int) -> bool:
         """Whether requests of this size are read whole. Twice the size is tried first: what proves that need
@@ -259,45 +257,8 @@ class Model:
         longer = 2 * size
         if longer < self.gauge.unread:
             self.gauge.proved = longer
-            if await self._reads(shown, longer):
+            if await needle.reads(self._answer, shown, longer):
                 return True
             self.gauge.unread = longer
         self.gauge.proved = size
-        return await self._reads(shown, size)
-
-    async def _reads(self, shown: Sequence[Message], size: int) -> bool:
-        """Whether a word at the beginning of a conversation of this length reaches the model.
-
-        Asked once a model and length, and only when the server's own count is suspiciously low, for it
-        costs a prompt. A model that cannot repeat the word from nearby proves nothing: it is believed.
-        """
-        text = context.transcript(shown, size)
-        # What a template puts around messages and tools is missing in it.
-        text = (text * (size // max(1, len(text)) + 1))[:size]
-        word = sha256(text.encode(errors="replace")).hexdigest()[:8]
-        try:
-            return word not in await self._probe(word, ".") or word in await self._probe(word, text)
-        except Failure:
-            return True  # it refuses: that is honest
-
-    async def _probe(self, word: str, text: str) -> str:
-        # The word is no part of the system prompt: a server that cuts keeps that, and the last message.
-        return await self._answer(
-            [
-                Message(role="user", content=f"The code word is {word}. Remember it."),
-                Message(role="assistant", content="I will."),
-                Message(role="user", content=text),
-                Message(role="assistant", content="I have read it."),
-                Message(role="user", content=QUESTION),
-            ],
-            200,
-        )
-
-
-def truncated(name: str, tokens: int, got: int) -> str:
-    read = f"{got} of about {tokens} tokens" if got else f"less than the about {tokens} tokens"
-    return (
-        f"The server of {name} read {read} that it was sent, and said nothing: the beginning of the "
-        "conversation was lost to this answer. From now on less is sent. Give the model a longer context "
-        "where it is served (num_ctx in Ollama) to have all of it read."
-    )
+        return await needle.reads(self._answer, shown, size)
