@@ -123,7 +123,7 @@ class Model:
             try:
                 async with aclosing(self.client.chat(self.name, shown, tools, **options)) as pieces:
                     async for piece in pieces:
-                        begun = True
+                        begun = begun or not isinstance(piece, Progress)
                         usage = piece.usage if isinstance(piece, Finish) else usage
                         yield piece
                 break

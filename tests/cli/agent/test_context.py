@@ -135,6 +135,28 @@ async def test_a_window_that_nobody_tells_is_learnt_from_the_refusal(server: Scr
     assert talk.facts[0].window == 4096
 
 
+async def test_a_refusal_in_the_midst_of_reading_is_one(server: Scripted):
+    """A server that streams says it under a 200, behind how far it has read."""
+    server.window = Window(4096, tokens, told=False, counts=False)
+    talk = Talk(server)
+    honest = server.improvise
+    assert honest
+
+    def answer(request: dict[str, Any]) -> Answer:
+        said = honest(request)
+        if said.status == 200:
+            return said
+        return Answer(
+            [b": reading 1/9\n\n", *(b"data: " + bytes(step or b"") + b"\n\n" for step in said.steps)]
+        )
+
+    server.improvise = answer
+    for number in range(30):
+        await talk.step(number)
+    assert len([request for request in asked(server) if tokens(request) >= 4096]) == 1
+    assert talk.facts[0].window == 4096
+
+
 async def test_a_server_that_cuts_without_a_word_is_found_out_and_said(server: Scripted):
     talk = cutting(server, knows=True)
     for number in range(12):
