@@ -19,7 +19,7 @@ from cli.commands.keyboard import ask, silent
 from cli.commands.markdown import LiveMarkdown
 from cli.commands.passing import reading
 from cli.commands.turns import FOLDER, Text, aside, cancelling, failure, open_session
-from cli.operations.table import SLASHES
+from cli.operations.slashes import SLASHES
 from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,

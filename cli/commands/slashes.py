@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.clients.daemon import new_id
-from cli.commands import config, context, sessions
+from cli.commands import context, sessions
 from cli.commands.models import available
-from cli.operations.table import OPERATIONS, SLASHES, Operation, Slash
+from cli.operations.slashes import SLASHES, Slash
 from cli.output import Exit, Failure, safe
 from cli.protocol.context import ContextView
 from cli.protocol.sessions import SessionList, SessionView
@@ -18,6 +18,7 @@ from cli.protocol.settings import SettingList
 
 if TYPE_CHECKING:
     from cli.commands.chat import Chat
+    from cli.operations.table import Operation
 
 
 def take(chat: "Chat", word: str, argument: str) -> None:
@@ -37,6 +38,8 @@ def take(chat: "Chat", word: str, argument: str) -> None:
 
 def operate(chat: "Chat", slash: Slash, argument: str) -> None:
     """Run an operation on the session of the chat, and show what it says."""
+    from cli.operations.table import OPERATIONS  # 60 ms, which only such a word costs
+
     operation = OPERATIONS[slash.operation]
     given = {**slash.given, **given_by(slash, argument)}
     if "session" in operation.places:
@@ -57,7 +60,7 @@ def given_by(slash: Slash, argument: str) -> dict[str, Any]:
     return {slash.field: argument}
 
 
-def confirm(operation: Operation) -> None:
+def confirm(operation: "Operation") -> None:
     """Ask whoever watches before something dangerous. Raises Failure where the answer is not yes."""
     if not operation.danger:
         return
@@ -121,6 +124,8 @@ def show_context(chat: "Chat", answer: bytes) -> None:
 
 
 def show_settings(chat: "Chat", answer: bytes) -> None:
+    from cli.commands import config
+
     config.show(SettingList.model_validate_json(answer).settings, as_json=False)
 
 

@@ -69,7 +69,7 @@ def change(patch: Patch) -> list[str]:
         before = whole(file)
         wanted = toml.merged(before, patch)
         check(file, before, wanted)
-        text = toml.edited(file.read_text() if file.exists() else "", patch)
+        text = toml.edited(file.read_bytes().decode() if file.exists() else "", patch)
         if toml.pruned(tomllib.loads(text)) != toml.pruned(wanted):
             keys = ", ".join(patch)
             raise ConfigError(f"{file}: {keys}: it is written in a way of its own. Edit it by hand.")

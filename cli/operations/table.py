@@ -1,4 +1,4 @@
-"""The one table of operations, and the words of a chat that run them.
+"""The one table of operations: whatever can be done to the daemon.
 
 An operation is a route of the daemon by its name: `POST /v3/operations/{id}` runs that very route. To add
 one, write its route and put a row here. What it may do is told by the method, and by what it warns of.
@@ -234,34 +234,4 @@ APART = {
     ): "A browser exchanges its code for a cookie, which only its own request gets.",
     ("DELETE", "/v3/access/browser"): "A browser signs itself out: it is about the cookie of that request.",
     ("POST", "/v3/operations/{id}"): "It runs operations.",
-}
-
-
-class Slash(NamedTuple):
-    """A word of a chat: an operation on the session that it is in, or what the screen does by itself.
-
-    `argument` is how help writes what stands behind the word, `field` which of the input it is; `given` is
-    the rest of the input.
-    """
-
-    help: str
-    argument: str = ""
-    operation: str = ""
-    field: str = ""
-    given: Mapping[str, Any] = {}
-
-
-SLASHES = {
-    "help": Slash("Show this list."),
-    "new": Slash("Begin a new session."),
-    "model": Slash("Choose a model, or list them.", "[ID]", "model.list"),
-    "sessions": Slash("List the sessions.", "", "session.list"),
-    "rename": Slash("Name the session.", "TITLE", "session.update", "title"),
-    "archive": Slash("Put the session out of the list.", "", "session.update", given={"archived": True}),
-    "fork": Slash("Go on in a copy of the session.", "", "session.fork"),
-    "export": Slash("Show the session as Markdown.", "", "session.export"),
-    "context": Slash("Say what fills the model's window.", "", "session.context"),
-    "config": Slash("List the settings.", "", "config.list"),
-    "delete": Slash("Delete the session for good.", "", "session.delete"),
-    "exit": Slash("Leave (Ctrl-D does, too)."),
 }

@@ -1,11 +1,10 @@
 """A TOML file changed by a merge patch (RFC 7396), with all that its writer put around the values."""
 
+import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 Patch = Mapping[str, Any]
-
-LINES = "\r\n"
 
 
 def merged(values: Mapping[str, Any], patch: Patch) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def edited(text: str, patch: Patch) -> str:
 
     document = tomlkit.parse(text)
     apply(document, patch)
-    return f"{document.as_string().strip(LINES)}\n".lstrip(LINES)
+    return re.sub(r"(\r?\n)+\Z", r"\1", document.as_string()).lstrip("\r\n")
 
 
 def apply(table: MutableMapping[str, Any], patch: Patch) -> None:

@@ -33,4 +33,4 @@ class SettingList(BaseModel):
 class SettingsQuery(BaseModel):
     """With `cwd`, what holds in that folder: a project that is trusted may say how to work in it."""
 
-    cwd: Annotated[str, Field(max_length=4096, pattern="^/")] | None = None
+    cwd: Annotated[str, Field(max_length=4096, pattern=r"^/[^\x00]*$")] | None = None

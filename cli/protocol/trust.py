@@ -10,7 +10,7 @@ from opta.strict import Strict
 class TrustDecide(Strict):
     """Whether what `folder`, and all below it, brings may take effect."""
 
-    folder: Annotated[str, Field(max_length=4096, pattern="^/")]
+    folder: Annotated[str, Field(max_length=4096, pattern=r"^/[^\x00]*$")]
     trusted: bool
 
 

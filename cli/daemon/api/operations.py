@@ -1,6 +1,8 @@
 """Operations: what can be done to the daemon, by its name, for clients that offer all of it."""
 
+import asyncio
 from collections.abc import Mapping
+from functools import cache
 from io import BytesIO
 
 from django.core.handlers.asgi import ASGIRequest
@@ -45,7 +47,7 @@ class Unconfirmed(Refusal):
 
 @router.get("operations", response=OperationList)
 async def list_operations(request: HttpRequest) -> OperationList:
-    return OperationList(operations=[view(id, operation) for id, operation in OPERATIONS.items()])
+    return await asyncio.to_thread(listed)
 
 
 @router.post("operations/{id}")
@@ -82,6 +84,11 @@ async def answer(request: HttpRequest, asked: Request) -> HttpResponseBase:
     route = resolve(asked.path)
     found: HttpResponseBase = await route.func(inner, *route.args, **route.kwargs)
     return found
+
+
+@cache  # 60 ms: forty schemas are made
+def listed() -> OperationList:
+    return OperationList(operations=[view(id, operation) for id, operation in OPERATIONS.items()])
 
 
 def view(id: str, operation: Operation) -> OperationView:

@@ -1,6 +1,7 @@
 """The user's settings and providers: as the daemon has them, and changed in the user's file."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
@@ -26,7 +27,7 @@ router = Router()
 @router.get("config", response=SettingList)
 async def list_settings(request: HttpRequest, query: Annotated[SettingsQuery, Query()]) -> SettingList:
     """Every setting with where it came from; keys of providers are in the keychain, and never here."""
-    return await asking(settings.shown, Path(query.cwd) if query.cwd else None)
+    return await asking(shown, query.cwd)
 
 
 @router.patch("config", response=SettingList)
@@ -39,7 +40,7 @@ async def change_settings(request: HttpRequest, body: Change) -> SettingList:
     if not patch:
         raise Refusal(f"Nothing to change: give {', '.join(config.Config.model_fields)}.", field="body")
     restart = await asking(settings.change, patch)
-    return (await asking(settings.shown, None)).model_copy(update={"restart": restart})
+    return (await asking(shown, None)).model_copy(update={"restart": restart})
 
 
 @router.post("providers", response={204: None})
@@ -52,6 +53,13 @@ async def add_provider(request: HttpRequest, body: ProviderCreate) -> Status[Non
 async def remove_provider(request: HttpRequest, name: str) -> Status[None]:
     await asking(providers.remove, name)
     return Status(204, None)
+
+
+def shown(cwd: str | None) -> SettingList:
+    """Raises Refusal for a folder that is none."""
+    if cwd and not os.path.isdir(cwd):
+        raise Refusal(f"cwd: {cwd} is not a folder on this machine.", field="cwd")
+    return settings.shown(Path(cwd) if cwd else None)
 
 
 async def asking(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

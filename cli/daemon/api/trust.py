@@ -1,6 +1,7 @@
 """Which folders the user trusts."""
 
 import asyncio
+import os
 from pathlib import Path
 
 from django.http import HttpRequest
@@ -28,12 +29,12 @@ async def decide(request: HttpRequest, body: TrustDecide) -> TrustView:
 def decided(body: TrustDecide) -> TrustView:
     """Raises Refusal."""
     folder = Path(body.folder)
-    if body.trusted and not folder.is_dir():
+    if body.trusted and not os.path.isdir(folder):  # which takes a name that is too long for none
         raise Refusal(f"folder: {folder} is not a folder on this machine.", field="folder")
     try:
         here = trust.grant(folder) if body.trusted else trust.refuse(folder)
     except trust.TooWide as error:
         raise Refusal(f"{error} Trust a project's own folder.", field="folder") from error
-    except OSError as error:  # a name that is too long
-        raise Refusal(f"folder: {error.strerror}.", field="folder") from error
+    except OSError as error:
+        raise Refusal(f"folder: {folder}: {error.strerror}.", field="folder") from error
     return TrustView.model_validate(trust.read(here), from_attributes=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.operations.table import SLASHES
+from cli.operations.slashes import SLASHES
 from tests.cli.commands.terminal import Terminal
 
 ENTER, PROMPT = "\r", "›"
@@ -23,20 +23,17 @@ def chat(stranded) -> Iterator[Terminal]:
 
 
 def test_a_session_is_renamed_archived_and_copied_where_it_is(stranded, chat):
-    chat.type("/rename A better name" + ENTER)
-    chat.expect("A better name")
-    chat.type("/archive" + ENTER)
-    chat.expect("A better name · in the archive")
-    chat.type("/fork" + ENTER)
-    chat.expect("Going on in a copy")
-    chat.type("/rename The copy" + ENTER)
-    chat.expect("The copy")
-    chat.type("/context" + ENTER)
-    chat.expect("kept for the answer")
-    chat.type("/config" + ENTER)
-    chat.expect("OPTA_LMX_URL")
-    chat.type("/export" + ENTER)
-    chat.expect("Forked from:")
+    for words, shown in (
+        ("/rename A better name", "A better name\r\n"),
+        ("/archive", "A better name · in the archive"),
+        ("/fork", "Going on in a copy"),
+        ("/rename The copy", "The copy\r\n"),
+        ("/context", "kept for the answer"),
+        ("/config", "OPTA_LMX_URL"),
+        ("/export", "Forked from:"),
+    ):
+        chat.type(words + ENTER)
+        chat.expect(shown)
     chat.type("/exit" + ENTER)
     assert chat.wait() == 0
     listed = stranded.json("sessions", "list", "--all")

@@ -104,6 +104,12 @@ async def test_what_is_no_setting_is_refused_by_its_name(
     assert file.text == before
 
 
+@pytest.mark.parametrize("cwd", ["/no/such", "/" + "x" * 300, "/a\x00b", "here"])
+async def test_a_folder_that_is_none_is_refused(standing_v3: V3, cwd: str):
+    answer = await standing_v3.http.get("/v3/config", params={"cwd": cwd})
+    assert (answer.status_code, answer.json()["field"]) == (400, "cwd")
+
+
 async def test_a_broken_file_is_told_and_kept(standing_v3: V3, file: Stored):
     file.write("model = ")
     for answer in (

@@ -110,6 +110,13 @@ def test_a_file_holds_what_the_patches_say_whatever_they_are(document, first, se
     assert text.startswith("# mine\n")
 
 
+def test_lines_end_as_they_ended(home):
+    (home / "config.toml").write_bytes(b'model = "a" # mine\r\n\r\n[limits]\r\nidle_seconds = 5\r\n')
+    settings.change({"model": "b", "limits": {"idle_seconds": 6}})
+    stored = (home / "config.toml").read_bytes()
+    assert stored == b'model = "b" # mine\r\n\r\n[limits]\r\nidle_seconds = 6\r\n'
+
+
 def test_a_file_that_is_a_link_stays_one(home, tmp_path):
     (tmp_path / "dotfiles.toml").write_text('model = "a"\n')
     (home / "config.toml").symlink_to(tmp_path / "dotfiles.toml")

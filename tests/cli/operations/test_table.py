@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from cli.commands.slashes import HANDLERS
 from cli.daemon.access.scopes import ROUTES, needed
-from cli.operations.table import APART, OPERATIONS, SLASHES
+from cli.operations.slashes import SLASHES
+from cli.operations.table import APART, OPERATIONS
 from tests.processes import ROOT
 
 
