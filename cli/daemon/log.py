@@ -19,6 +19,7 @@ from cli.daemon.database import Database
 from cli.daemon.errors import UnknownSession
 from cli.daemon.metrics import Metrics
 from cli.daemon.models import Session, newer, store
+from cli.daemon.whole import whole
 from cli.protocol.events import ENDINGS, AnyBody, Delta, Event, TurnProgress, TurnStarted
 from opta.errors import Refusal
 
@@ -66,7 +67,7 @@ class Log:
         A caller that is cancelled meanwhile leaves it whole. Raises what `change` raises, UnknownSession,
         StorageFull or StorageFailed, and then nothing has happened.
         """
-        return await asyncio.shield(asyncio.create_task(self._append(turn, body, change)))
+        return await whole(self._append(turn, body, change))
 
     def write(self, delta: Delta) -> None:
         """A piece of the turn under way, shown at once or with what follows in the next 50 ms."""

@@ -25,6 +25,7 @@ from cli.daemon.database import Database
 from cli.daemon.errors import Behind, Conflict, Stopping, UnknownSession, UnknownTurn
 from cli.daemon.log import Log, Logs
 from cli.daemon.models import Lost, Taken, Turn, facts, new_id
+from cli.daemon.whole import whole
 from cli.protocol.events import (
     DELTAS,
     ContextCompacted,
@@ -104,7 +105,7 @@ class Turns:
         """Queue a turn. Once it is a row it runs, even if the caller hangs up meanwhile."""
         if self.stopping:
             raise Stopping
-        return await asyncio.shield(self._spawn(self._submit(session, request)))
+        return await whole(self._spawn(self._submit(session, request)))
 
     async def steer(self, session: str, turn: str, request: TurnSteer) -> SteerView:
         """Add text to the running turn. Once it is a row the model reads it, or with the next turn.
@@ -113,7 +114,7 @@ class Turns:
         """
         if self.stopping:
             raise Stopping
-        return await asyncio.shield(self._spawn(self._steer(session, turn, request)))
+        return await whole(self._spawn(self._steer(session, turn, request)))
 
     async def cancel(self, session: str, turn: str | None = None) -> list[str]:
         """End one turn, or all that run or wait, and return those that had not ended by themselves.

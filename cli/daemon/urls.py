@@ -21,13 +21,13 @@ from cli.daemon.api import (
     turns,
 )
 from cli.daemon.api.dialect import Renderer, answer_problem
-from cli.daemon.api.routes import strict, whole
+from cli.daemon.api.routes import lasting, strict
 from opta.api import make_api
 from opta.errors import Refusal
 
 api = make_api("Opta daemon", answer_problem, openapi_url="openapi.json", docs_url=None, renderer=Renderer())
 api.add_decorator(strict)
-api.add_decorator(whole)
+api.add_decorator(lasting)
 for each in (
     health,
     handoff,

@@ -1,6 +1,5 @@
 """What holds for every route, whatever it does."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja.params.models import QueryModel
 
+from cli.daemon.whole import whole
 from opta.errors import Refusal
 
 View = Callable[..., Awaitable[Any]]
@@ -35,17 +35,12 @@ def strict(view: View) -> View:
     return checked
 
 
-def whole(view: View) -> View:
+def lasting(view: View) -> View:
     """Do all of what a request asks for, also for a client that hangs up: Django cancels its view then."""
-    running: set[asyncio.Task[Any]] = set()
 
     @wraps(view)
     async def shielded(request: HttpRequest, **values: Any) -> Any:
-        if request.method in READING:
-            return await view(request, **values)
-        task = asyncio.ensure_future(view(request, **values))
-        running.add(task)
-        task.add_done_callback(running.discard)
-        return await asyncio.shield(task)
+        asked = view(request, **values)
+        return await (asked if request.method in READING else whole(asked))
 
     return shielded

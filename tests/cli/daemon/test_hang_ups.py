@@ -34,3 +34,12 @@ async def test_a_request_is_carried_out_to_its_end(standing_v3: V3):
     # Its rows went, and so whoever follows it is told.
     assert await asyncio.wait_for(follower, 10) == []
     assert (await v3.http.get(f"/v3/sessions/{session}")).status_code == 404
+
+
+async def test_a_refusal_that_nobody_hears_is_no_news(standing_v3: V3):
+    database = standing_v3.role.home / "daemon" / "daemon.sqlite3"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await hang_up(standing_v3, "DELETE /v3/sessions/nobody")
+    (await standing_v3.http.get("/v3/sessions")).raise_for_status()  # behind it in the database's queue
+    assert "nobody" not in standing_v3.role.log.read_text()
