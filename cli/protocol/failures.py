@@ -46,12 +46,16 @@ def stopped(reason: StopReason, message: str) -> TurnStopped:
 
 
 class Failure(Exception):
-    """What ends a turn as failed; `code` is a key of HINTS."""
+    """What ends a turn as failed; `code` is a key of HINTS.
+
+    `message` is made a sentence, for a hint comes behind it: a server's words often lack the full stop.
+    """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        message = message.strip()
         self.code = code
-        self.message = message
+        self.message = message if message.endswith((".", "!", "?", "…")) else f"{message}."
+        super().__init__(self.message)
 
     def event(self) -> TurnFailed:
         return TurnFailed(code=self.code, message=self.message, hint=HINTS[self.code])

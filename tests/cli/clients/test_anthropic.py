@@ -148,7 +148,7 @@ async def test_a_refusal_has_a_code_of_ours(client: Anthropic, one: Scripted, st
     )
     with pytest.raises(Failure) as caught:
         await said(client)
-    assert (caught.value.code, caught.value.message) == (code, message)
+    assert (caught.value.code, caught.value.message) == (code, f"{message}.")
 
 
 async def test_an_error_in_the_middle_and_a_missing_end_are_failures(client: Anthropic, one: Scripted):

@@ -130,7 +130,7 @@ async def test_a_refusal_keeps_the_servers_words(client: OpenAI, one: Scripted, 
     one.will(b'{"error": {"message": "no such thing"}}', status=status)
     with pytest.raises(Failure) as caught:
         await said(client)
-    assert (caught.value.code, caught.value.message) == (code, "no such thing")
+    assert (caught.value.code, caught.value.message) == (code, "no such thing.")
 
 
 async def test_a_refusal_that_is_no_json_is_told_with_its_status(client: OpenAI, one: Scripted):

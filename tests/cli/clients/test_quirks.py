@@ -121,8 +121,8 @@ async def test_an_error_under_a_200_is_told_in_the_servers_words(
     [
         (400, b'{"detail": "Model not loaded"}', "upstream_refused", "Model not loaded"),
         (422, b'{"detail": [{"msg": "Field required"}]}', "upstream_refused", "Field required"),
-        (400, b'{"error": "too long"}', "upstream_refused", "^too long$"),
-        (400, b'{"object": "error", "message": "vLLM", "code": 400}', "upstream_refused", "^vLLM$"),
+        (400, b'{"error": "too long"}', "upstream_refused", r"^too long\.$"),
+        (400, b'{"object": "error", "message": "vLLM", "code": 400}', "upstream_refused", r"^vLLM\.$"),
         (429, b'{"error": {"message": "slow down"}}', "provider_busy", "slow down"),
         (503, b'{"error": {"message": "Loading model", "code": 503}}', "provider_busy", "Loading"),
         (500, b"{}", "upstream_error", "500"),
