@@ -1,6 +1,7 @@
 """`opta operations`: whatever the daemon can be asked to do, by its name."""
 
 import json
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from cli.clients import launcher
 from cli.clients.daemon import Daemon, new_id
 from cli.commands.slashes import confirm
-from cli.operations.table import OPERATIONS
+from cli.operations.table import OPERATIONS, Operation
 from cli.output import Exit, Failure, document, table
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -47,9 +48,10 @@ def run(id: str, fields: tuple[str, ...], yes: bool) -> None:
     \b
     opta operations run session.update session=ID title="Another name"
     opta operations run session.list limit:=3
+    opta operations run provider.add name=cloud url=https://… key=- < key.txt
     """
     operation = OPERATIONS[id]
-    given = operation.once(read(fields), new_id())
+    given = operation.once(revealed(operation, read(fields)), new_id())
     try:
         operation.request(given)
     except ValidationError as error:
@@ -66,6 +68,17 @@ def described(id: str) -> dict[str, Any]:
     operation = OPERATIONS[id]
     schema = operation.input.model_json_schema()
     return {"id": id, "summary": operation.summary, "safety": operation.safety, "input": schema}
+
+
+def revealed(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
+    """The input with its secret, which is never an argument: every process of the machine can read those."""
+    for name in operation.secrets & given.keys():
+        if given[name] != "-":
+            raise Failure(
+                f"{name} is a secret.", Exit.MISUSE, f"Write {name}=- and give it on standard input."
+            )
+        given[name] = sys.stdin.read().strip()
+    return given
 
 
 def read(fields: Iterable[str]) -> dict[str, Any]:

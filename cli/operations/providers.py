@@ -3,11 +3,15 @@
 from typing import Annotated
 
 from pydantic import Field
+from pydantic.config import JsonDict
 
 from cli import config, keychain
 from cli.config import ConfigError, Kind, Provider, ProviderName, Url
 from cli.operations import settings
 from opta.strict import Strict
+
+# As JSON Schema says that a field is not to be shown.
+SECRET: JsonDict = {"format": "password", "writeOnly": True}
 
 
 class ProviderCreate(Strict):
@@ -16,7 +20,7 @@ class ProviderCreate(Strict):
     name: ProviderName
     url: Url
     kind: Kind = "openai"
-    key: Annotated[str, Field(max_length=10_000, pattern=r"^[!-~]*$")] = ""
+    key: Annotated[str, Field(max_length=10_000, pattern=r"^[!-~]*$", json_schema_extra=SECRET)] = ""
 
     @property
     def provider(self) -> Provider:

@@ -63,6 +63,12 @@ class Operation(NamedTuple):
         return [part[1:-1] for part in self.path.split("/") if part[:1] == "{"]
 
     @property
+    def secrets(self) -> set[str]:
+        """The fields of the input that nobody should see, such as a program that lists processes."""
+        extras = {name: each.json_schema_extra for name, each in self.form.model_fields.items()}
+        return {name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("writeOnly")}
+
+    @property
     def input(self) -> type[BaseModel]:
         return model(self)
 
@@ -222,7 +228,7 @@ OPERATIONS = {
         "POST",
         "/v3/handoff",
         HandOff,
-        danger="Turns that are not done in time are cut short, and background jobs end.",
+        danger="Turns that are not done in time are cut short; those that wait go on at the next start.",
     ),
 }
 

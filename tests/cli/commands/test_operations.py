@@ -26,6 +26,15 @@ def test_one_is_run_and_a_dangerous_one_is_confirmed(stranded):
     assert stranded("operations", "run", "session.show", f"session={session['id']}").returncode == 1
 
 
+def test_a_secret_is_taken_from_standard_input_alone(bare):
+    bare.env["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+    words = ("operations", "run", "provider.add", "--yes", "name=cloud", "url=https://a.example")
+    refused = bare(*words, "key=sk-1")
+    assert (refused.returncode, "key=- and give it on standard input" in refused.stderr) == (2, True)
+    assert bare(*words, "key=-", input=b"sk-2\n").returncode == 0
+    assert json.loads((bare.home / "opta" / "keys.json").read_text()) == {"cloud": "sk-2"}
+
+
 def test_what_is_wrong_is_told_in_a_line(stranded):
     for words, said in (
         (("session.delete",), "opta: session: Field required."),
