@@ -6,6 +6,9 @@ from time import monotonic
 from cli.protocol.events import TurnStopped, Usage
 from cli.protocol.failures import stopped
 
+# Rounds in a row in which nothing was allowed, at which a turn ends: the model will not find a way.
+REFUSED = 3
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -24,6 +27,8 @@ class Spent:
     budget: Budget
     rounds: int = 0
     calls: int = 0
+    # Rounds in a row in which nothing was allowed, and why not.
+    refused: list[str] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     started: float = field(default_factory=monotonic)
 
@@ -34,6 +39,10 @@ class Spent:
     def left(self) -> float | None:
         """Seconds until the time is over; None when there is no limit."""
         return None if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)
+
+    def pause(self, seconds: float) -> None:
+        """Count no time in which somebody was asked for permission."""
+        self.started += seconds
 
     def add(self, usage: Usage) -> None:
         self.usage += usage
@@ -48,6 +57,12 @@ class Spent:
             message = f"The turn has used {tokens} tokens of the {budget.tokens} that it may use."
             return stopped("budget", message)
         return self.late()
+
+    def unwanted(self) -> TurnStopped | None:
+        """The end of a turn in which nothing is allowed; None while something is."""
+        if len(self.refused) < REFUSED:
+            return None
+        return stopped("permission", f"Nothing was allowed, {REFUSED} times in a row. {self.refused[-1]}")
 
     def last(self) -> TurnStopped | None:
         """Why the model is not asked once more; None when it is."""

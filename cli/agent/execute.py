@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from json import dumps
+from time import monotonic
 from typing import Any, NamedTuple
 
 from cli.agent.arguments import parsed
@@ -76,7 +77,11 @@ def ready(call: ToolCall, catalog: Catalog, *, cut: bool = False) -> Ready:
 
 async def results(calls: Sequence[Ready], allow: Allow, spent: Spent) -> list[ToolDone]:
     """One for each call, in their order."""
+    began = monotonic()
     allowed = [await may(each, allow) for each in calls]
+    spent.pause(monotonic() - began)
+    why = [verdict.why for verdict in allowed if not verdict.may]
+    spent.refused = [*spent.refused, why[-1]] if why and len(why) == len(calls) else []
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(each: Ready, allowed: Verdict) -> ToolDone:

@@ -128,7 +128,7 @@ async def run(
         for result in told:
             yield result
             turn.history.append(Message(role="tool", content=result.result, call=result.call))
-        if stop := turn.repetition.stuck() or turn.spent.last():
+        if stop := turn.spent.unwanted() or turn.repetition.stuck() or turn.spent.last():
             yield stop
             return
 

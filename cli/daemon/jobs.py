@@ -61,7 +61,7 @@ class Jobs:
         self.database = database
         self.logs = logs
         self.running: dict[str, Live] = {}
-        self.starting = 0
+        self.starts: set[asyncio.Task[tuple[JobView, bool]]] = set()
         self.stopping = False
         self.umask = 0o077
 
@@ -81,7 +81,10 @@ class Jobs:
         """A job under way, and whether it is new. Once it is a row it runs, even if the caller hangs up."""
         if self.stopping:
             raise Stopping
-        return await asyncio.shield(asyncio.create_task(self._start(request)))
+        task = asyncio.create_task(self._start(request))
+        self.starts.add(task)
+        task.add_done_callback(self.starts.discard)
+        return await asyncio.shield(task)
 
     async def listed(self, asked: JobFilter) -> list[JobView]:
         return await self.database(chosen, asked)
@@ -132,6 +135,8 @@ class Jobs:
     async def stop(self) -> None:
         """End all jobs, for the daemon ends; none begins any more."""
         self.stopping = True
+        if self.starts:
+            await asyncio.wait(self.starts)
         for number in (signal.SIGTERM, signal.SIGKILL):
             live = list(self.running.values())
             for job, _ in live:
@@ -145,12 +150,11 @@ class Jobs:
         cwd, before = await self.database(place, request)
         if before:
             return before.view(), False
-        if len(self.running) + self.starting >= RUNNING_AT_ONCE:
+        if len(self.running) + len(self.starts) > RUNNING_AT_ONCE:
             message = f"{RUNNING_AT_ONCE} jobs are running. Stop one of them: `opta jobs list`."
             raise Refusal(message, status=429, code="too_many_jobs")
         job = Job(id=request.id or new_id(), session_id=request.session, label=request.label)
         job.command, job.cwd, record = request.words, str(cwd), Record(job.id)
-        self.starting += 1
         try:
             job.pid = await launch(record, job, {**environment(), **request.env}, self.umask)
             job.born = born(job.pid)
@@ -161,8 +165,6 @@ class Jobs:
         except BaseException:
             await clear(record)
             raise
-        finally:
-            self.starting -= 1
         self._watch(job)
         return job.view(), True
 

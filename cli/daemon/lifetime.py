@@ -66,7 +66,7 @@ class Lifetime:
         """Whether it is time to end. Asked several times a second."""
         if self.draining:
             return self.draining.done()
-        if self.guests or self.turns.tasks or self.jobs.running or self.jobs.starting:
+        if self.guests or self.turns.tasks or self.jobs.running or self.jobs.starts:
             self.used = time.monotonic()
             return False
         limit = self.idle()

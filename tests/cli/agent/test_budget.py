@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from cli.agent.budget import Budget
+from cli.agent.execute import Verdict
 from cli.protocol.events import TextDelta, TextDone, ToolDone, ToolStarted, Usage
-from cli.protocol.messages import Finish, Piece
+from cli.protocol.messages import Finish, Piece, ToolCall
 from tests.cli.agent.test_loop import TOOLS, Model, played, wants
 
 
@@ -63,3 +64,42 @@ async def test_a_tool_that_does_not_end_has_a_result_when_the_time_is_over():
     assert (waited.ok, added.ok, added.result) == (False, True, "2")
     assert "the time that it may take" in waited.result
     assert last.reason == "budget"
+
+
+async def no(call: ToolCall) -> Verdict:
+    return Verdict(False, "A rule denies it.")
+
+
+async def test_a_turn_in_which_nothing_is_allowed_ends_and_says_why():
+    def count(n: int) -> int:
+        return n
+
+    bodies = await played(endless(), tools={"count": count}, allow=no)
+    last = bodies[-1]
+    assert (last.type, last.reason, "A rule denies it." in last.message) == (
+        "turn.stopped",
+        "permission",
+        True,
+    )
+    assert [body.ok for body in bodies if isinstance(body, ToolDone)] == [False] * 3
+
+
+async def test_a_turn_goes_on_when_something_is_allowed_between_what_is_not():
+    def count(n: int) -> int:
+        return n
+
+    async def second(call: ToolCall) -> Verdict:
+        return Verdict(int(call.id) % 2 == 1, "Not this one.")
+
+    bodies = await played(endless(), tools={"count": count}, allow=second, budget=Budget(rounds=9))
+    assert (bodies[-1].type, bodies[-1].reason) == ("turn.stopped", "max_turns")
+
+
+async def test_the_time_in_which_somebody_is_asked_is_not_the_turns():
+    async def thinks(call: ToolCall) -> Verdict:
+        await asyncio.sleep(1.2)
+        return Verdict(True)
+
+    model = Model([wants("1", "add", '{"a": 1}')], ["done"])
+    bodies = await played(model, allow=thinks, budget=Budget(seconds=1))
+    assert (bodies[-1].type, bodies[-1].seconds < 1) == ("turn.done", True)
