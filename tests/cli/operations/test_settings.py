@@ -165,6 +165,22 @@ def test_what_cannot_be_honoured_is_not_written(home, patch, said):
     assert (home / "config.toml").read_text() == 'model = "a"\n'
 
 
+def test_a_disk_that_is_full_leaves_the_file_as_it_was(home):
+    """No file of this process may grow beyond what the limit says, which is how a disk says it as well."""
+    (home / "config.toml").write_text('model = "a"\n')
+    code = (
+        "import resource, signal; from cli.operations import settings\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))\n"
+        "try: settings.change({'model': 'b'})\n"
+        "except OSError as error: print(error.strerror)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "File too large\n"
+    assert (home / "config.toml").read_text() == 'model = "a"\n'
+    assert {file.name for file in home.iterdir()} == {"config.toml", "config.lock"}
+
+
 def test_changes_of_several_processes_lose_nothing(home):
     """Each writes keys of its own, over and over, beside the others."""
     code = (
