@@ -44,6 +44,12 @@ def running(pids: Path) -> list[psutil.Process]:
     return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
+def launch(record: Path, unit: str) -> None:
+    command = [sys.executable, __file__, str(record), "--user", "supervise", unit]
+    with open(os.devnull, "r+b") as null:
+        subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)
+
+
 def main() -> None:
     record, words = Path(sys.argv[1]), sys.argv[2:]
     with record.open("a") as file:
@@ -51,10 +57,11 @@ def main() -> None:
     verb, unit, pids = words[1], words[-1], record.with_suffix(".pids")
     if verb == "supervise":
         supervise(unit, pids)
-    elif verb == "start" and not running(pids):
-        command = [sys.executable, __file__, str(record), "--user", "supervise", unit]
-        with open(os.devnull, "r+b") as null:
-            subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)
+    elif verb == "start":
+        while len(running(pids)) == 1:  # what it ran has just ended: it starts it again, or ends as well
+            time.sleep(0.02)
+        if not running(pids):
+            launch(record, unit)
     elif verb == "disable":
         for process in running(pids)[1:]:
             process.send_signal(signal.SIGTERM)

@@ -194,14 +194,13 @@ def outrank(old: Running) -> None:
 
 def hand_off(old: Running, seconds: float) -> None:
     """Have it end once its turns have, or `seconds` are over; at once when it knows no such request."""
-    said = {"Authorization": f"Bearer {state.token()}"}
     body = HandOff(seconds=seconds).model_dump_json()
-    accepted = False
-    with (
-        suppress(*http.Broken),
-        http.send("POST", f"{old.url}/v3/handoff", body=body, headers=said) as answer,
-    ):
-        accepted = answer.status < 400
+    try:
+        said = {"Authorization": f"Bearer {state.token()}"}
+        with http.send("POST", f"{old.url}/v3/handoff", body=body, headers=said) as answer:
+            accepted = answer.status < 400
+    except http.Broken:
+        accepted = False
     if not accepted:
         with suppress(ProcessLookupError):
             os.kill(old.health.pid, signal.SIGTERM)
@@ -217,8 +216,6 @@ def stop(say: Callable[[str], None] = note) -> int | None:
 
     The pid must be the one in our own state.json, and answer on its port as itself.
     """
-    import psutil  # 20 ms that no other command should wait for
-
     # One that has not said where it is is starting, or at its end.
     deadline = ANSWER_DEADLINE if state.read() else START_DEADLINE
     running = wait(lambda: find() or not held(), deadline)
@@ -227,30 +224,32 @@ def stop(say: Callable[[str], None] = note) -> int | None:
     if not isinstance(running, Running):
         return None
     pid = running.health.pid
-
-    def gone() -> bool:
-        try:
-            return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        say(f"Stopping the {running}; {running.health.active_turns} turns are cut short …")
-        process.terminate()
-        if not wait(gone, STOP_DEADLINE):
-            raise silent(STOP_DEADLINE)
+    say(f"Stopping the {running}; {running.health.active_turns} turns are cut short …")
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    if not wait(lambda: not alive(pid), STOP_DEADLINE):
+        raise silent(STOP_DEADLINE)
     return pid
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there; one that its parent has not noticed the end of is not."""
+    import psutil  # 20 ms that no other command should wait for
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def silent(seconds: float) -> Failure:
     """What there is to say of one that holds the lock, and neither answers nor ends."""
-    with suppress(OSError):
-        pid = state.lock_file().read_text()
+    lock = state.lock_file()
+    pid = (lock.exists() and lock.read_text()) or "PID"
     return Failure(
-        f"The daemon (pid {pid or 'unknown'}) neither answered nor ended within {seconds:.0f} s.",
+        f"The daemon (pid {pid}) neither answered nor ended within {seconds:.0f} s.",
         Exit.DAEMON_UNREACHABLE,
-        f"`opta daemon logs` says what it does; `kill -9 {pid or 'PID'}` ends it, and loses nothing stored.",
+        f"`opta daemon logs` says what it does; `kill -9 {pid}` ends it, and loses nothing stored.",
     )
 
 
