@@ -32,7 +32,9 @@ class ConfigError(env.EnvError):
 
 
 def with_host(url: str) -> str:
-    """`url`, if a connection could be made to it. Raises ValueError for brackets or a port that are none."""
+    """`url`, if a connection could be made to it. Raises ValueError for what is no host or no port."""
+    if not (url.isascii() and url.isprintable()):
+        raise ValueError("it has characters that are none of a URL; a host's other letters are written xn--…")
     parts = urlsplit(url)
     if not parts.hostname or parts.port == 0:
         raise ValueError("it names no host and port to connect to")

@@ -135,7 +135,12 @@ class Server(ABC):
     @asynccontextmanager
     async def answer(self, method: str, url: str, **request: Any) -> AsyncIterator[httpx.Response]:
         """The response, once its status is 200; what goes wrong then and later becomes a Failure."""
-        said = self.http.build_request(method, url, headers=await self.headers(), **request)
+        headers = await self.headers()
+        try:
+            said = self.http.build_request(method, url, headers=headers, **request)
+        except httpx.InvalidURL as error:
+            message = f"{self.title} cannot be reached: {self.url} is no address ({error})."
+            raise Unreachable(self.unreachable, message) from error
         response = await self.send(said)
         try:
             if response.status_code != httpx.codes.OK:

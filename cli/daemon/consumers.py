@@ -200,7 +200,6 @@ class Socket:
             case wire.SteerTurn():
                 return await turns.steer(session, request.turn, request.body)
             case wire.CancelTurns():
-                await self.hub.logs.of(session).load()  # raises for an unknown session
                 return TurnsCancelled(turns=await turns.cancel(session, request.body.turn))
             case wire.ResolvePermission():
                 await self.hub.questions.resolve(session, request.body, self.caller)

@@ -58,6 +58,8 @@ def test_the_users_file_is_not_a_project_of_the_home_folder(tmp_path, monkeypatc
         ('lmx_url = "http://[::1"', "lmx_url: "),
         ('lmx_url = "http://h:99999"', "lmx_url: "),
         ('lmx_url = "http://:1234"', "lmx_url: "),
+        ('lmx_url = "http://a\\u0011b"', "lmx_url: "),
+        ('lmx_url = "http://größe"', "lmx_url: "),
         ("model = ", "Invalid value"),
         ('model = ""', "model: "),
     ],

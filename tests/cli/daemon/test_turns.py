@@ -347,8 +347,9 @@ async def test_a_turn_that_fails_says_why_and_the_session_goes_on(
     assert said == [*half, ("user", "again")]
 
 
-async def test_an_lmx_that_is_not_there_is_named_with_how_to_start_it(start_daemon, connect):
-    url = f"http://127.0.0.1:{free_port()}"
+@pytest.mark.parametrize("host", ["127.0.0.1", "300.1.1.1"])
+async def test_an_lmx_that_is_not_there_is_named_with_how_to_start_it(start_daemon, connect, host: str):
+    url = f"http://{host}:{free_port()}"
     v3 = connect(start_daemon(lmx_url=url))
     session = await v3.create()
     await v3.submit(session, "hi")
