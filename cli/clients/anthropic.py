@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cli.clients.refusals import Envelope, Error, Refused, Wire, failure
 from cli.clients.server import Card, Known, Server
-from cli.clients.stream import Stream
+from cli.clients.stream import ALIVE, Stream
 from cli.protocol.events import Usage
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Finish, Message, Piece, Progress, Reasoning, ToolCall
@@ -139,6 +139,8 @@ class Anthropic(Server):
                 event = self.parse(Event, frame)
                 if event.error:
                     raise refused(529, event.error)
+                if event.type == "ping" and not stream.begun:
+                    yield ALIVE
                 if event.type not in KNOWN:
                     continue
                 for piece in answer.take(self.parse(Frame, frame)):

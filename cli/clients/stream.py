@@ -12,6 +12,7 @@ from cli.protocol.messages import Progress
 
 # How LMX says in a comment how far a prompt is read.
 READING = re.compile(rb": ?reading (\d{1,12})/(\d{1,12})")
+ALIVE = Progress(done=0, total=0, work="waiting")
 # Server-sent events have four fields, and comments.
 FIELD = re.compile(rb"(?:data|event|id|retry)?:|(?:data|event|id|retry)$")
 # No frame is longer, whatever a model writes; memory should not be a broken server's to fill.
@@ -28,14 +29,14 @@ class Stream:
         self.begun = False
 
     async def frames(self) -> AsyncIterator[bytes | Progress]:
-        """The data of each event, and how far the prompt is read.
+        """The data of each event; until the first token, how far the prompt is read, with each sign of life.
 
         A body without any event is one frame: a server that does not stream says all at once, be it an
         answer or an error. A frame that the end of the connection cut short is dropped.
         """
         data: list[bytes] = []
         plain: list[bytes] = []
-        framed, held = False, 0
+        framed, held, progress = False, 0, ALIVE
         async for line in self.lines():
             held += len(line)
             if held > LONGEST_BYTES:
@@ -43,8 +44,11 @@ class Stream:
             if line.startswith(b"data:"):
                 framed = True
                 data.append(line.removeprefix(b"data:").removeprefix(b" "))
-            elif found := READING.fullmatch(line):
-                yield Progress(done=int(found[1]), total=int(found[2]))
+            elif line.startswith(b":"):
+                found = READING.fullmatch(line)
+                progress = Progress(done=int(found[1]), total=int(found[2])) if found else progress
+                if not self.begun:
+                    yield progress
             elif not line and data:
                 if frame := b"\n".join(data):
                     yield frame

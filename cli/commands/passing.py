@@ -37,6 +37,10 @@ class Passing:
 
 
 def reading(body: TurnProgress) -> str:
-    if body.work == "summarising":
-        return f"shortening the conversation to fit the window {body.done}/{body.total}"
-    return f"reading {body.done}/{body.total} tokens"
+    match body.work:
+        case "waiting":
+            return "the model's server is at work"
+        case "summarising":
+            return f"shortening the conversation to fit the window {body.done}/{body.total}"
+        case "reading":
+            return f"reading {body.done}/{body.total} tokens"

@@ -18,7 +18,7 @@ SEQ = re.compile(r"[0-9]{1,18}")
 
 StopReason = Literal["budget", "max_turns", "loop", "permission"]
 # What a model is at before it answers.
-Work = Literal["reading", "summarising"]
+Work = Literal["waiting", "reading", "summarising"]
 
 
 class Body(BaseModel):
@@ -76,7 +76,7 @@ class SteerTaken(Body):
 class TurnProgress(Body):
     """The model reads its prompt: `done` of `total` tokens; or it sums up what no longer fits, in pieces.
 
-    Of passing interest: no part of history.
+    "waiting" says only that its server is alive. Of passing interest: no part of history.
     """
 
     type: Literal["turn.progress"] = "turn.progress"
@@ -246,7 +246,8 @@ class JobStarted(Body):
 
 
 class JobOutput(Body):
-    """A job has written up to byte `next`: told about once a second, while anybody follows the session."""
+    """A job has written up to byte `next`. Told while anybody follows the session: each second at first,
+    and more seldom the older the job is; its output can be awaited at /v3/background/{id}/output."""
 
     type: Literal["job.output"] = "job.output"
     id: str

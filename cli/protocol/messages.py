@@ -37,7 +37,10 @@ class Reasoning(BaseModel):
 
 
 class Progress(BaseModel):
-    """The server reads the prompt: `done` of `total` tokens; or sums up what no longer fits, in pieces."""
+    """The server reads the prompt: `done` of `total` tokens; or sums up what no longer fits, in pieces.
+
+    "waiting" is a keep-alive: the server shows life, and no more.
+    """
 
     model_config = ConfigDict(frozen=True)
 

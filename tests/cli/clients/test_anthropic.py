@@ -76,6 +76,7 @@ async def test_an_answer_with_thoughts_and_calls_and_its_usage(client: Anthropic
     )
     assert await said(client) == [
         Progress(done=5, total=9),
+        Progress(done=0, total=0, work="waiting"),
         Reasoning(text="Add."),
         "So",
         ToolCall(id="toolu_1", name="add", arguments='{"a":1}'),
@@ -174,7 +175,8 @@ async def test_what_is_new_in_the_api_or_null_does_not_end_the_answer(client: An
         event("message_delta", delta={"stop_reason": "tool_use"}, usage=None),
         b"data: [DONE]\n\n",
     )
-    text, call, finish = await said(client)
+    alive, text, call, finish = await said(client)
+    assert alive == Progress(done=0, total=0, work="waiting")
     assert (text, call) == ("a", ToolCall(id="t", name="add", arguments='{"a": 1}'))
     assert finish.reason == "tool_calls"
 

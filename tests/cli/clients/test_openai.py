@@ -37,6 +37,7 @@ async def test_progress_thoughts_text_and_calls_are_pieces_of_their_own(client: 
     assert pieces == [
         Progress(done=512, total=2000),
         Progress(done=2000, total=2000),
+        Progress(done=2000, total=2000),
         Reasoning(text="I "),
         Reasoning(text="add."),
         "So",
@@ -89,7 +90,8 @@ async def test_life_before_the_first_token_has_no_limit_and_silence_has(one: Scr
     for event in steps:  # 1.2 s of it, and never half a second without a sign
         await asyncio.sleep(0.15)
         event.set()
-    assert "late" in await answer
+    pieces = await answer
+    assert pieces[:9] == [*[Progress(done=0, total=0, work="waiting")] * 8, "late"]  # each sign is passed on
     assert loop.time() - began > 2 * limits.first_token_seconds
     assert len(one.requests) == 1
 
