@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from cli.daemon.errors import StorageFailed, StorageFull
 from opta.errors import Refusal
@@ -55,6 +57,35 @@ def erase() -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO daemon_words(daemon_words) VALUES ('optimize')")
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@contextmanager
+def unsynced() -> Iterator[None]:
+    """A transaction that outlives the process from its commit on, and a power cut from the next `sync` on."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        try:
+            with transaction.atomic():
+                yield
+        finally:
+            cursor.execute("PRAGMA synchronous=FULL")
+
+
+def sync() -> None:
+    """Wait until the disk has all that was committed: SQLite does that by itself after any other commit.
+
+    Raises OperationalError when it does not take it.
+    """
+    log = f"{connection.settings_dict['NAME']}-wal"
+    if not os.path.exists(log):
+        return  # nothing was written since SQLite took the log apart, which it does with a sync
+    file = os.open(log, os.O_RDWR)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        raise OperationalError(str(error)) from error
+    finally:
+        os.close(file)
 
 
 def refusal(error: DatabaseError) -> Refusal:

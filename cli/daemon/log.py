@@ -8,17 +8,21 @@ row beforehand, so none of them ever names something else.
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
 from datetime import UTC, datetime
+from functools import partial
 from operator import attrgetter
+from typing import Any
 from weakref import WeakValueDictionary
 
 from django.db import transaction
 
-from cli.daemon.database import Database
+from cli.daemon.database import Database, unsynced
 from cli.daemon.errors import UnknownSession
 from cli.daemon.metrics import Metrics
-from cli.daemon.models import Session, newer, store
+from cli.daemon.models import Session, Told, newer, store
+from cli.daemon.past import Past
 from cli.daemon.whole import whole
 from cli.protocol.events import ENDINGS, AnyBody, Delta, Event, TurnProgress, TurnStarted
 from opta.errors import Refusal
@@ -33,8 +37,11 @@ STORE_SECONDS = 0.5
 # Events read from rows at a time, and kept in memory at most once they are rows.
 PAGE = 200
 
-# What a fact changes besides the log, in the same transaction; raising keeps the fact from happening.
-Change = Callable[[Event], None]
+# What facts change besides the log, in the same transaction; raising keeps the facts from happening.
+Change = Callable[..., None]
+Transaction = Callable[[], AbstractContextManager[Any]]
+# The facts that follow from all before them, at a moment when no other can come between.
+Opening = Callable[[Past], Sequence[AnyBody]]
 
 
 class Log:
@@ -48,6 +55,8 @@ class Log:
         self.tail: list[Event] = []
         self.stored = 0
         self.floor = self.seq = self.reserved = -1
+        # Known as long as nothing but turns happened to the session since it was read.
+        self.past: Past | None = None
         # The turn under way, and what it says that is not shown yet.
         self.writer = ""
         self.deltas: list[Delta] = []
@@ -69,6 +78,23 @@ class Log:
         """
         return await whole(self._append(turn, body, change))
 
+    async def begin(self, turn: str, opening: Opening, change: Change) -> Sequence[Event]:
+        """Store and show the facts that a turn opens with; `change` is given their events.
+
+        They are on the disk for good once a `sync` or any `append` has come after them. Raises what
+        `opening` raises, and what `append` does.
+        """
+        try:
+            async with self.lock:
+                if self.past is None:
+                    past = await self.database(Past.read, self.session)
+                    self._stand(past.session)
+                    self.past = past
+                facts = [(turn, body) for body in opening(self.past)]
+                return (await self._commit(*facts, change=change, within=unsynced))[-len(facts) :]
+        finally:
+            self._show_text()
+
     def write(self, delta: Delta) -> None:
         """A piece of the turn under way, shown at once or with what follows in the next 50 ms."""
         if self.deltas and type(self.deltas[-1]) is type(delta):
@@ -85,18 +111,24 @@ class Log:
             if self.deltas or self.stored < len(self.tail):
                 await self._commit()
 
-    async def follow(self, after: int) -> AsyncIterator[Event]:
+    async def follow(self, after: int) -> AsyncIterator[Told]:
         """Every event above `after`, and then each as it comes, until the log is closed.
 
         Raises `stuck` after the last one.
         """
+        async with aclosing(self.batches(after)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
+
+    async def batches(self, after: int) -> AsyncGenerator[Sequence[Told], None]:
+        """As `follow`, in as many at once as there are."""
         with self.metrics.followers.track_inprogress():
             while True:
                 more = self.more
                 batch = await self.newer(after)
-                for event in batch:
-                    yield event
                 if batch:
+                    yield batch
                     after = batch[-1].seq
                 elif self.stuck:
                     raise self.stuck
@@ -105,7 +137,7 @@ class Log:
                 else:
                     await more.wait()
 
-    async def newer(self, after: int) -> Sequence[Event]:
+    async def newer(self, after: int) -> Sequence[Told]:
         """Events above `after` that there are by now, or the first of them; none when there is none."""
         await self.load()
         while after < (floor := self.floor):  # which may rise meanwhile
@@ -133,11 +165,15 @@ class Log:
         """Read where the session stands, once. Raises UnknownSession."""
         if self.floor >= 0:
             return
-        found = await self.database(Session.objects.filter(id=self.session).values("reserved").first)
+        found = await self.database(Session.objects.filter(id=self.session).first)
         if found is None:
             raise UnknownSession(self.session)
+        self._stand(found)
+
+    def _stand(self, row: Session) -> None:
         if self.floor < 0:  # another may have loaded it meanwhile
-            self.floor = self.seq = self.reserved = found["reserved"]
+            self.floor = self.seq = self.reserved = row.reserved
+            self.past = None if row.seq else Past(row, ())
 
     async def _append(self, turn: str, body: AnyBody, change: Change | None) -> Event:
         await self.load()
@@ -147,15 +183,21 @@ class Log:
         finally:
             self._show_text()
 
-    async def _commit(self, *facts: tuple[str, AnyBody], change: Change | None = None) -> list[Event]:
+    async def _commit(
+        self,
+        *facts: tuple[str, AnyBody],
+        change: Change | None = None,
+        within: Transaction = transaction.atomic,
+    ) -> list[Event]:
         """Store and show what was written, and then the facts."""
         deltas, self.deltas = self.deltas, []  # what comes meanwhile stays
         said = [*((self.writer, delta) for delta in deltas), *facts]
         fresh = [self._event(ahead, turn, body) for ahead, (turn, body) in enumerate(said, 1)]
         try:
-            await self._store(fresh, change)
+            await self._store(fresh, change and partial(change, *fresh[len(deltas) :]), within)
         except BaseException:
             self.deltas = [*deltas, *self.deltas]
+            self.past = None  # `change` may have gone half its way
             raise
         if fresh:
             self._show(fresh)
@@ -163,16 +205,21 @@ class Log:
         self._trim()
         return fresh
 
-    async def _store(self, fresh: list[Event], change: Change | None = None) -> None:
+    async def _store(
+        self,
+        fresh: list[Event],
+        change: Callable[[], None] | None = None,
+        within: Transaction = transaction.atomic,
+    ) -> None:
         batch = [*self.tail[self.stored :], *fresh]
         writer = writer_after(fresh[-1], self.writer) if fresh else self.writer
         # Only text is shown ahead of its row, and there is none while no turn is under way.
         reserved = (fresh[-1].seq if fresh else self.seq) + (BLOCK if writer else 0)
 
         def write() -> None:
-            with transaction.atomic():
+            with within():
                 if change:
-                    change(fresh[-1])
+                    change()
                 store(self.session, batch, reserved)
 
         await self.database(write)
@@ -185,6 +232,8 @@ class Log:
     def _show(self, events: list[Event]) -> None:
         self.tail += events
         self.seq = events[-1].seq
+        if self.past and not self.past.add(events):
+            self.past = None
         self._wake()
         self.metrics.see(self.session, events)
 

@@ -6,76 +6,50 @@ one transaction with its event: what followers see is what the tables say.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from cli.agent import context, history, prompt
 from cli.agent.catalog import Tools
 from cli.agent.execute import Verdict
 from cli.agent.loop import Chat, run
 from cli.agent.steering import Steering
 from cli.daemon import compaction, models, settle
-from cli.daemon.database import Database
-from cli.daemon.errors import Behind, Conflict, Stopping, UnknownSession, UnknownTurn
-from cli.daemon.log import Log, Logs
-from cli.daemon.models import Lost, Taken, Turn, facts, new_id
+from cli.daemon.database import Database, sync
+from cli.daemon.errors import Conflict, Stopping, UnknownSession, UnknownTurn
+from cli.daemon.log import Logs, Opening
+from cli.daemon.models import Lost, Taken, Turn, new_id
+from cli.daemon.past import Past
+from cli.daemon.running import STATES, Ahead, Ending, Running, Task
 from cli.daemon.whole import whole
 from cli.protocol.events import (
     DELTAS,
+    AnyBody,
     ContextCompacted,
     Event,
     TurnCancelled,
     TurnDone,
-    TurnFailed,
     TurnQueued,
     TurnStarted,
     TurnSteered,
-    TurnStopped,
 )
 from cli.protocol.failures import Failure
-from cli.protocol.messages import Message, ToolCall
+from cli.protocol.messages import ToolCall
 from cli.protocol.requests import SteerView, TurnState, TurnSteer, TurnSubmit, TurnView
 from cli.tools import table
 from opta.errors import Refusal
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Task = asyncio.Task[None]
-
-Ending = TurnDone | TurnFailed | TurnCancelled | TurnStopped
-STATES: dict[type[Ending], TurnState] = {
-    TurnDone: "done",
-    TurnFailed: "failed",
-    TurnCancelled: "cancelled",
-    TurnStopped: "stopped",
-}
 STOPPED = Failure("daemon_stopped", "The daemon was stopped while this turn was under way.").event()
 NEVER_RUN = Failure("daemon_stopped", "The daemon was stopped before this turn began.").event()
 REPLACED = Failure("daemon_replaced", "The daemon was replaced before this turn came to its end.").event()
 # Between tries to store how a turn ended: until it is stored, it has not ended.
 RETRY_SECONDS = 1.0
-
-
-@dataclass(eq=False)
-class Running:
-    """A turn under way: its task, the text added to it, and how it is to end early."""
-
-    turn: Turn
-    task: Task
-    steering: Steering = field(default_factory=Steering)
-    ending: Ending | None = None
-
-    def stop(self, ending: Ending) -> None:
-        if self.ending is None:
-            self.ending = ending
-            self.task.cancel()
 
 
 class Turns:
@@ -103,8 +77,6 @@ class Turns:
 
     async def submit(self, session: str, request: TurnSubmit) -> TurnView:
         """Queue a turn. Once it is a row it runs, even if the caller hangs up meanwhile."""
-        if self.stopping:
-            raise Stopping
         return await whole(self._spawn(self._submit(session, request)))
 
     async def steer(self, session: str, turn: str, request: TurnSteer) -> SteerView:
@@ -126,20 +98,20 @@ class Turns:
         running = self.running.get(session)
         if running and turn in (None, running.turn.id):
             running.stop(TurnCancelled())
-            await asyncio.wait([running.task])
+            await asyncio.wait([cast(Task, running.task)])
             ended += [running.turn.id] if running.turn.state == "cancelled" else []
         return ended
 
     async def resume(self) -> None:
         """Go on with the turns that a daemon before this one had in its queue."""
         for turn in await self.database(waiting_turns):
-            self._spawn(self._work(turn.session_id))
+            self._line_up(turn.session_id)
 
     async def drain(self, seconds: float) -> None:
         """Begin no more turns, and wait at most so long for those that run; the others go on in the next
         daemon, those submitted from now on as well."""
         self.draining = True
-        if running := [each.task for each in self.running.values()]:
+        if running := [each.task for each in self.running.values() if each.task]:
             await asyncio.wait(running, timeout=seconds)
 
     async def stop(self) -> None:
@@ -155,6 +127,9 @@ class Turns:
             await self._finish(turn, NEVER_RUN, "queued")
 
     async def _submit(self, session: str, request: TurnSubmit) -> TurnView:
+        """Where no turn runs or waits the new one begins at once, and is stored together with its start."""
+        if self.stopping:
+            raise Stopping
         turn = Turn(
             session_id=session,
             id=request.id or new_id(),
@@ -162,13 +137,19 @@ class Turns:
             model=request.model or "",
             interactive=request.interactive,
         )
+        opening = partial(queued, turn, request.last_seen_seq)
+        lane = self.lanes.get(session)  # and held until the turn is in it
         try:
-            body = TurnQueued(text=turn.text)
-            change = partial(enqueue, turn, request.last_seen_seq)
-            await self.logs.of(session).append(turn.id, body, change)
+            if lane is None and not self.draining:
+                running = self._begin(turn, opening)
+                self._line_up(session, running)
+                await asyncio.shield(running.stored)
+            else:
+                await self.logs.of(session).begin(turn.id, opening, partial(turn.enqueue, "queued"))
+                self._line_up(session)
         except Taken:
             return await self.database(same_turn, session, request)
-        self._spawn(self._work(session))
+        await self.database(sync)
         return turn.view()
 
     async def _steer(self, session: str, turn: str, request: TurnSteer) -> SteerView:
@@ -183,29 +164,66 @@ class Turns:
             steering.waiting.append(body)
         return SteerView(id=body.id, turn=turn, seq=event.seq)
 
-    async def _work(self, session: str) -> None:
-        """Run the first turn that waits: one such task for each turn, one at a time in a session."""
-        async with self.lanes.setdefault(session, asyncio.Lock()):
-            turn = await self._next(session)
-            if turn and not self.stopping and not self.draining:
-                await self._run(turn)
+    def _line_up(self, session: str, begun: Running | None = None) -> None:
+        """One task for each turn; a lane is there as long as one of them is in it or waits for it."""
+        lane = self.lanes.setdefault(session, asyncio.Lock())
+        task = self._spawn(self._work(session, lane, begun))
+        if begun:
+            begun.task = task
+
+    async def _work(self, session: str, lane: asyncio.Lock, begun: Running | None) -> None:
+        """Run the turn that has begun, or the first that waits: one at a time in a session."""
+        async with lane:
+            running = begun or await self._next(session)
+            if begun:
+                await asyncio.wait([begun.stored])
+                if begun.stored.exception():  # which who submitted it is told
+                    await self._leave(begun)
+                    return
+            if running:
+                await self._run(running)
                 self._spawn(compaction.run(self.database, session))
 
-    async def _next(self, session: str) -> Turn | None:
-        """The first turn that waits; asks until the disk answers, or the turn would wait for ever."""
+    def _begin(self, turn: Turn, before: Opening | None = None) -> Running:
+        """Store that the turn starts, a new one after what is `before`, and ask the model meanwhile."""
+        log = self.logs.of(turn.session_id)
+        running = self.running[turn.session_id] = Running(turn, log)
+
+        def opening(past: Past) -> list[AnyBody]:
+            bodies = list(before(past)) if before else []
+            turn.session = past.session
+            messages, compacted, reminder = past.conversation(turn.text, date.today())
+            tools = permitted(self.tools(Path(turn.session.cwd)), turn.session.tools)
+            running.said = Ahead(
+                run(
+                    messages,
+                    chat=self.chat(turn.model, compacted),
+                    tools=tools,
+                    allow=lambda call: self.allow(turn, call, tools),
+                    steering=running.steering,
+                )
+            )
+            return [*bodies, TurnStarted(model=turn.model, mode=turn.session.mode, reminder=reminder)]
+
+        change = partial(turn.enqueue, "running") if before else lambda _: turn.move("running", "queued")
+        running.stored = self._spawn(log.begin(turn.id, opening, change))
+        return running
+
+    async def _next(self, session: str) -> Running | None:
+        """Begin the first turn that waits; asks until the disk answers, or the turn would wait for ever."""
         while not self.stopping:
             try:
-                return await self.database(next_turn, session)
+                turn = await self.database(next_turn, session)
+                return self._begin(turn) if turn and not (self.stopping or self.draining) else None
             except Refusal as refusal:
-                log.error("session %s cannot go on: %s", session, refusal.message)
+                logger.error("session %s cannot go on: %s", session, refusal.message)
                 await asyncio.sleep(RETRY_SECONDS)
         return None
 
-    async def _run(self, turn: Turn) -> None:
-        running = self.running[turn.session_id] = Running(turn, cast(Task, asyncio.current_task()))
-        session_log = self.logs.of(turn.session_id)
+    async def _run(self, running: Running) -> None:
+        running.task, running.heard = cast(Task, asyncio.current_task()), True
         try:
-            ending = await self._answer(running, session_log)
+            ending = running.ending or await self._answer(running)
         except Lost:
             return  # cancelled while it waited
         except asyncio.CancelledError:
@@ -215,58 +233,53 @@ class Turns:
         except Refusal as refusal:
             ending = Failure("storage_failed", refusal.message).event()
         except Exception as error:  # whatever a turn dies of, its followers are told and the daemon goes on
-            log.exception("turn %s of session %s", turn.id, turn.session_id)
+            logger.exception("turn %s of session %s", running.turn.id, running.turn.session_id)
             ending = Failure("internal_error", f"{type(error).__name__}: {error}").event()
         finally:
-            del self.running[turn.session_id]
-        await self._end(running, session_log, ending)
+            await self._leave(running)
+        await self._end(running, ending)
 
-    async def _answer(self, running: Running, session_log: Log) -> Ending:
-        """Pull the agent loop and put what it yields into the log."""
-        turn = running.turn
-        messages, compacted, reminder = await self.database(conversation, turn, date.today())
-        started = TurnStarted(model=turn.model, mode=turn.session.mode, reminder=reminder)
-        storing = session_log.append(turn.id, started, lambda _: turn.move("running", "queued"))
-        tools = permitted(self.tools(Path(turn.session.cwd)), turn.session.tools)
-        bodies = run(
-            messages,
-            chat=self.chat(turn.model, compacted),
-            tools=tools,
-            allow=lambda call: self.allow(turn, call, tools),
-            steering=running.steering,
-        )
-        async with aclosing(after(storing, bodies)) as told:
-            async for body in told:
-                if isinstance(body, DELTAS):
-                    session_log.write(body)
-                elif isinstance(body, Ending):
-                    return body
-                else:
-                    # The loop goes on when this is a row: no tool runs before its tool.started is one.
-                    await session_log.append(turn.id, body)
+    async def _leave(self, running: Running) -> None:
+        """Nothing more is heard of the model."""
+        del self.running[running.turn.session_id]
+        await asyncio.wait([running.stored])
+        if running.said:
+            await running.said.aclose()
+
+    async def _answer(self, running: Running) -> Ending:
+        """Pull the agent loop and put what it yields into the log, once the turn's beginning is there."""
+        await asyncio.shield(running.stored)
+        async for body in cast(Ahead[AnyBody], running.said):
+            if isinstance(body, DELTAS):
+                running.log.write(body)
+            elif isinstance(body, Ending):
+                return body
+            else:
+                # The loop goes on when this is a row: no tool runs before its tool.started is one.
+                await running.log.append(running.turn.id, body)
         raise AssertionError("the loop ended without an ending")
 
-    async def _end(self, running: Running, session_log: Log, ending: Ending) -> None:
+    async def _end(self, running: Running, ending: Ending) -> None:
         """Store how the turn ended, after what it had open; tries until the disk takes it."""
         while True:
             try:
                 if not isinstance(ending, TurnDone):  # which leaves nothing open
-                    await self._close(running.turn, session_log)
+                    await self._close(running)
                 await self._finish(running.turn, ending, "queued", "running")
-                session_log.stick(None)
+                running.log.stick(None)
                 return
             except UnknownSession:
                 return  # deleted meanwhile, and this turn with it
             except Refusal as refusal:
-                session_log.stick(refusal)
-                log.error("turn %s cannot end: %s", running.turn.id, refusal.message)
+                running.log.stick(refusal)
+                logger.error("turn %s cannot end: %s", running.turn.id, refusal.message)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _close(self, turn: Turn, session_log: Log) -> None:
+    async def _close(self, running: Running) -> None:
         """Store as a whole what the turn was saying, and a result for each call that was running."""
-        await session_log.flush()
-        for body in await self.database(settle.unfinished, turn):
-            await session_log.append(turn.id, body)
+        await running.log.flush()
+        for body in await self.database(settle.unfinished, running.turn):
+            await running.log.append(running.turn.id, body)
 
     async def _finish(self, turn: Turn, ending: Ending, *states: TurnState) -> bool:
         """End a turn that is in one of these states; False when it was in none of them any more."""
@@ -289,30 +302,12 @@ def permitted(tools: Tools, names: Sequence[str] | None) -> Tools:
     return tools if names is None else {name: tool for name, tool in tools.items() if name in names}
 
 
-async def after(storing: Awaitable[Any], bodies: AsyncGenerator[T]) -> AsyncGenerator[T]:
-    """What the model says once something is stored: it is asked meanwhile, and takes longer than a disk."""
-    async with aclosing(bodies):
-        first = asyncio.ensure_future(anext(bodies))
-        try:
-            await storing
-            yield await first
-        finally:
-            first.cancel()
-            await asyncio.gather(first, return_exceptions=True)
-        async for body in bodies:
-            yield body
-
-
-def enqueue(turn: Turn, seen: int | None, event: Event) -> None:
-    """Make the turn a row. Raises Taken, or Behind when its client has not seen the newest fact."""
-    turn.enqueue(event)
-    if seen is None:
-        return
-    facts = models.Event.objects.filter(session_id=turn.session_id, seq__lt=event.seq)
-    facts = facts.exclude(type__startswith="job.")  # a job says something at any time
-    newest = facts.exclude(type__in=settle.DELTAS).order_by("seq").values_list("seq", flat=True).last()
-    if newest is not None and seen < newest:
-        raise Behind(seen, newest)
+def queued(turn: Turn, seen: int | None, past: Past) -> list[AnyBody]:
+    """What a new turn begins with. Raises Taken, or Behind when its client has not seen the newest fact."""
+    past.admit(turn.id, seen)
+    turn.session = past.session
+    turn.model = turn.model or past.session.model
+    return [TurnQueued(text=turn.text)]
 
 
 def steer(session: str, turn: str, id: str, open: bool, event: Event) -> None:
@@ -373,14 +368,3 @@ def same_turn(session: str, request: TurnSubmit) -> TurnView:
     if turn.text != request.text or turn.model != (request.model or turn.model):
         raise Conflict(f"The session has a turn {turn.id!r} with another text or model.", field="id")
     return turn.view()
-
-
-def conversation(turn: Turn, today: date) -> tuple[list[Message], ContextCompacted | None, str]:
-    """All that was said up to this turn's text, how it was last compacted, and the reminder at its end."""
-    found = facts(turn.session_id)
-    reminder = prompt.reminder(found, turn.session.mode, today)
-    messages = [Message(role="system", content=turn.session.system), *history.messages(found)]
-    history.say(messages, turn.text)
-    if reminder:
-        history.say(messages, reminder)
-    return messages, context.last(found), reminder

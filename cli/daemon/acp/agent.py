@@ -19,6 +19,7 @@ from cli.daemon.acp.permissions import Ask, Permissions
 from cli.daemon.acp.updates import Block, Ending, Story, written
 from cli.daemon.errors import Conflict, Stopping
 from cli.daemon.hub import Hub
+from cli.daemon.models import Told
 from cli.protocol import events
 from cli.protocol.requests import Id, TurnSteer, TurnSubmit
 from cli.protocol.sessions import Mode, SessionCreate, SessionPage, SessionView
@@ -237,7 +238,7 @@ class Watch:
             if not ending.done():
                 ending.set_exception(why)
 
-    async def tell(self, event: events.Event) -> None:
+    async def tell(self, event: Told) -> None:
         ending = self.prompts.get(event.turn)
         for update in self.story.updates(event, mine=ending is not None):
             await self.update(update)

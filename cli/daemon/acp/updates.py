@@ -6,6 +6,7 @@ from typing import Any
 
 from acp import helpers, schema
 
+from cli.daemon.models import Told
 from cli.protocol import events
 from opta.errors import Refusal
 
@@ -41,7 +42,7 @@ class Story:
         # What the editor calls each tool call, by the model's name for it.
         self.calls: dict[str, str] = {}
 
-    def updates(self, event: events.Event, *, mine: bool) -> Iterator[helpers.SessionUpdate]:
+    def updates(self, event: Told, *, mine: bool) -> Iterator[helpers.SessionUpdate]:
         """`mine` is a turn of this editor's own: it shows the message already, and is told the end."""
         match event.event:
             case events.TurnQueued(text=text):

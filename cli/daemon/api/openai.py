@@ -89,13 +89,23 @@ async def submit(here: Hub, session: str | None, asked: Conversation, model: str
             message = "The session has its own past and system prompt: send the user's new message alone."
             raise Refusal(message, field="messages")
         chosen = None if model == "auto" else model
-        return session, await here.turns.submit(session, TurnSubmit(text=asked.text, model=chosen))
+        return session, await waited(here, session, TurnSubmit(text=asked.text, model=chosen))
     while True:
         found, turn = await here.database(conversations.place, asked, date.today())
         try:
-            return found, await here.turns.submit(found, turn)
+            return found, await waited(here, found, turn)
         except Behind:
             continue  # another request took the same conversation further: this one is beside it now
+
+
+async def waited(here: Hub, session: str, turn: TurnSubmit) -> TurnView:
+    """The turn, queued; ended again for one who hung up meanwhile: the model may be at it already."""
+    submitting = asyncio.ensure_future(here.turns.submit(session, turn))
+    try:
+        return await asyncio.shield(submitting)
+    except asyncio.CancelledError:
+        await here.turns.cancel(session, (await submitting).id)
+        raise
 
 
 class Completion:

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from datetime import date
+from random import Random
 
 import pytest
 from django.db import OperationalError
@@ -10,12 +12,15 @@ from django.db import OperationalError
 from cli.daemon.database import Database, refusal
 from cli.daemon.log import PAGE, Logs
 from cli.daemon.models import Session
+from cli.daemon.past import Past
 from cli.protocol.events import (
     ReasoningDelta,
+    SessionUpdated,
     TextDelta,
     TextDone,
     TurnDone,
     TurnProgress,
+    TurnQueued,
     TurnStarted,
     Usage,
 )
@@ -78,7 +83,8 @@ async def test_pieces_of_a_kind_are_gathered_and_of_how_far_a_prompt_is_read_the
     assert [event.seq for event in shown] == [1, 2, 3, 4, 5]
     del log
     gc.collect()
-    assert await logs.of("s").newer(0) == shown
+    again = await logs.of("s").newer(0)
+    assert [(event.as_json, event.event) for event in again] == [(e.as_json, e.event) for e in shown]
 
 
 async def test_a_change_that_fails_keeps_its_fact_from_happening(logs: Logs):
@@ -91,6 +97,45 @@ async def test_a_change_that_fails_keeps_its_fact_from_happening(logs: Logs):
         await log.append("t", DONE, refuse)
     assert await log.newer(0) == []
     assert (await log.append("t", DONE)).seq == 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_what_memory_has_of_a_session_is_what_its_rows_say(logs: Logs, seed: int):
+    dice, log, compared = Random(seed), logs.of("s"), 0
+
+    def plan(event: object) -> None:
+        Session.objects.filter(id="s").update(mode="plan")
+
+    def refuse(*events: object) -> None:
+        Session.objects.filter(id="s").update(mode="none")
+        raise ValueError("no")
+
+    for number in range(40):
+        turn = f"t{number // 4}"
+        match dice.choice(["turn", "words", "words", "pieces", "mode", "refused"]):
+            case "turn":
+                opening = [TurnQueued(text=f"{number}"), TurnStarted(model="m")]
+                await log.begin(turn, lambda _, opening=opening: opening, lambda *_: None)
+            case "words":
+                await log.append(turn, TextDone(text=f"{number}"))
+            case "pieces":
+                log.write(TextDelta(text=f"{number}"))
+            case "mode":
+                await log.append("", SessionUpdated(mode="plan"), plan)
+            case "refused":
+                with pytest.raises(ValueError, match="no"):
+                    await log.begin(turn, lambda _: [TurnQueued(text="no")], refuse)
+        if kept := log.past:
+            read = await logs.database(Past.read, "s")
+            assert [event.as_json for event in kept.facts] == [event.as_json for event in read.facts]
+            assert (kept.turns, kept.newest, kept.session.mode) == (
+                read.turns,
+                read.newest,
+                read.session.mode,
+            )
+            assert kept.conversation("go", date.today()) == read.conversation("go", date.today())
+            compared += 1
+    assert compared > 5
 
 
 async def test_memory_holds_the_end_of_a_long_log_and_followers_get_all_of_it(logs: Logs):

@@ -89,7 +89,7 @@ async def test_several_sessions_share_a_socket(v3: V3, model: Scripted):
             answer = await client.ask(
                 "turn.submit", session=session, body={"id": "t1", "text": f"to {session}"}
             )
-            assert (answer["body"]["id"], answer["body"]["state"]) == ("t1", "queued")
+            assert (answer["body"]["id"], answer["body"]["state"]) == ("t1", "running")
         for session in sessions:
             await client.until(session, "text.delta")
         gate.set()

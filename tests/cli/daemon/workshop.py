@@ -9,6 +9,8 @@ from typing import Any
 
 import django
 
+from cli.agent.execute import Verdict
+
 
 def tools(cwd: Path) -> dict[str, Callable[..., Any]]:
     def mark(word: str) -> str:
@@ -29,8 +31,8 @@ def tools(cwd: Path) -> dict[str, Callable[..., Any]]:
     return {"mark": mark, "look": look, "wait": wait}
 
 
-async def anything(call: object, tools: object) -> bool:
-    return True
+async def anything(turn: object, call: object, tools: object) -> Verdict:
+    return Verdict(True)
 
 
 def main() -> int:
