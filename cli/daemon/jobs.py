@@ -22,7 +22,7 @@ import psutil
 
 from cli.daemon import keeper
 from cli.daemon.database import Database
-from cli.daemon.errors import Conflict, Stopping, UnknownJob, UnknownSession, Untrusted
+from cli.daemon.errors import Conflict, Stopping, StorageFailed, UnknownJob, UnknownSession, Untrusted
 from cli.daemon.log import Logs
 from cli.daemon.models import Job, Lost, Session, new_id
 from cli.daemon.record import Record, everyone
@@ -37,14 +37,16 @@ log = logging.getLogger(__name__)
 RUNNING_AT_ONCE = 20
 # How often a job's files are looked at.
 LOOK_SECONDS = 0.1
-# Between two events that say there is more output; nobody who follows gets none.
+# Between two events that say there is more output: a second, and once it is longer this part of the job's
+# age, for each is kept in the log. They are for whoever follows the session meanwhile.
 TELL_SECONDS = 1.0
+TELL_PART = 0.01
 RETRY_SECONDS = 1.0
 # How long a group that is asked to end may take, and how long its keeper may take to say that it has.
 END_SECONDS = 1.0
 KEPT_SECONDS = keeper.GRACE_SECONDS + 1.0
-# Our own variables are no business of what runs here.
-OURS = ("OPTA_", "LMX_", "DJANGO_")
+# What was said to the daemon's own process, and would mislead another.
+OURS = {"DJANGO_SETTINGS_MODULE", "NOTIFY_SOCKET", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS"}
 
 
 class Live(NamedTuple):
@@ -162,6 +164,9 @@ class Jobs:
             await self.logs.of(job.session_id).append("", body, partial(insert, job))
         except FileExistsError as error:
             raise Conflict(f"There is a job {job.id!r} already.", field="id") from error
+        except OSError as error:
+            await clear(record)
+            raise StorageFailed(f"The job's folder could not be made: {error.strerror}.") from error
         except BaseException:
             await clear(record)
             raise
@@ -175,11 +180,11 @@ class Jobs:
 
     async def _follow(self, job: Job) -> None:
         """Until the job ends: tell those who follow the session of what it writes, and then how it ended."""
-        record, told, next_time = Record(job.id), 0, 0.0
+        record, told, next_time, began = Record(job.id), 0, 0.0, time.monotonic()
         while (code := record.code()) is None and record.kept():
             size, now = record.size(), time.monotonic()
             if size > told and now >= next_time and job.session_id in self.logs.open:
-                told, next_time = size, now + TELL_SECONDS
+                told, next_time = size, now + max(TELL_SECONDS, TELL_PART * (now - began))
                 with suppress(Refusal):  # on a full disk the next one says as much
                     await self.logs.of(job.session_id).append("", JobOutput(id=job.id, next=size))
             await asyncio.sleep(LOOK_SECONDS)
@@ -234,7 +239,7 @@ async def launch(record: Record, job: Job, env: dict[str, str], umask: int) -> i
 
 
 def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return {name: value for name, value in os.environ.items() if name not in OURS}
 
 
 async def clear(record: Record) -> None:

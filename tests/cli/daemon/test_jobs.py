@@ -106,7 +106,9 @@ async def test_a_program_gets_its_arguments_as_they_are(jobs: Jobs):
 
 async def test_it_runs_in_a_folder_of_the_session_with_what_is_added_to_its_environment(jobs: Jobs):
     (jobs.folder / "inner").mkdir()
-    job = await jobs.start('pwd; echo "$WORD ${OPTA_HOME-none}"; umask', cwd="inner", env={"WORD": "added"})
+    job = await jobs.start(
+        'pwd; echo "$WORD ${DJANGO_SETTINGS_MODULE-none}"; umask', cwd="inner", env={"WORD": "added"}
+    )
     umask = os.umask(0o022)
     os.umask(umask)
     assert await jobs.text(job["id"]) == f"{jobs.folder}/inner\nadded none\n{umask:04o}\n"
