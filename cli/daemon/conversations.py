@@ -64,9 +64,10 @@ def read(request: ChatRequest) -> Conversation:
             system=system,
             tags=[TAG],
         )
+        turn = TurnSubmit(text=last.asked)
     except ValidationError as error:
         raise from_validation(list(map(dict, error.errors()))) from error
-    return Conversation(session, tuple(past), last.asked)
+    return Conversation(session, tuple(past), turn.text)
 
 
 def exchanges(messages: Sequence[Said], skipped: int) -> list[Exchange]:

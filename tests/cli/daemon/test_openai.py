@@ -172,6 +172,7 @@ IMAGE = [{"type": "image_url", "image_url": {"url": "data:,"}}]
         ({"messages": [user("hi"), assistant("ho")]}, "the last one must be the user's"),
         ({"messages": [user("hi"), {"role": "system", "content": "x"}, user("ho")]}, "messages.1"),
         ({"messages": [user("  ")]}, "messages.0"),
+        ({"messages": [user("x" * 600_000), user("y" * 600_000)]}, "text: "),
         ({"messages": [{"role": "user", "content": IMAGE}]}, "messages.0.content"),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "y"}]}, "messages.0"),
         ({"metadata": {"cwd": "/no/such/folder"}}, "not a folder"),
