@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field
 
-from cli.clients.refusals import Envelope, Wire, failure
+from cli.clients.refusals import Envelope, Wire, midst
 from cli.clients.server import Known, Server
 from cli.clients.stream import Stream
 from cli.clients.thoughts import Thoughts
@@ -156,7 +156,7 @@ class OpenAI(Server):
                     break
                 chunk = self.parse(Chunk, frame)
                 if chunk.error:
-                    raise failure(500, chunk.error)
+                    raise midst(chunk.error)
                 for piece in answer.take(chunk):
                     yield piece
                 stream.begun = answer.begun

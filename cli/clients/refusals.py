@@ -103,6 +103,12 @@ def failure(status: int, error: Error) -> Refused:
     return Refused(status, code, error.message)
 
 
+def midst(error: Error) -> Refused:
+    """The same of an error under a 200: some servers give the status it would have had as its code."""
+    status = error.code if isinstance(error.code, int) and 400 <= error.code < 600 else 500
+    return failure(status, error)
+
+
 def seconds(retry_after: str) -> float | None:
     """Retry-After, which is seconds or a date (RFC 9110, 10.2.3); None when it is neither."""
     if retry_after.isascii() and retry_after.replace(".", "", 1).isdigit():
