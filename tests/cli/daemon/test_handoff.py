@@ -140,14 +140,14 @@ async def test_a_daemon_that_nobody_wants_ends_and_never_before(v3: V3, model: S
     await v3.submit(session, "a")
     (role.home / "config.toml").write_text("daemon_idle_minutes = 0.001\n")
     with pytest.raises(subprocess.TimeoutExpired):  # a turn runs
-        await asyncio.to_thread(role.process.wait, 1)
+        await asyncio.to_thread(role.process.wait, 0.5)
     url = f"{role.url.replace('http', 'ws')}/v3/ws?session={session}"
     async with websockets.connect(url, additional_headers=role.headers) as socket:
         gate.set()
         while kind(streamed(str(await socket.recv()))) != "turn.done":
             pass
         with pytest.raises(TimeoutError):  # somebody is attached
-            await asyncio.wait_for(socket.recv(), 1)
+            await asyncio.wait_for(socket.recv(), 0.5)
     assert await asyncio.to_thread(role.process.wait, 10) == 0
     assert not (role.home / "daemon" / "state.json").exists()
 
@@ -166,7 +166,7 @@ async def test_a_job_goes_on_in_the_successor_and_is_no_idleness(
     assert (await jobs.get(job["id"]))["status"] == "running"
     (role.home / "config.toml").write_text("daemon_idle_minutes = 0.001\n")
     with pytest.raises(subprocess.TimeoutExpired):
-        await asyncio.to_thread(role.process.wait, 1)
+        await asyncio.to_thread(role.process.wait, 0.5)
     ended = asyncio.create_task(jobs.ended(job["id"]))
     (tmp_path / "go").touch()
     assert (await ended)["code"] == 7
