@@ -144,8 +144,9 @@ def allows_path(ways: Sequence[Way], call: Call) -> bool:
 
 def names_path(ways: Sequence[Way], call: Call) -> bool:
     """Whether the pattern names the path, a folder above it, or something below where all below is meant."""
-    for way in [tuple(map(folded, way)) for way in ways]:
-        for names in (split(folded(call.subject)), split(folded(call.written))):
+    paths = [split(path) for path in {folded(call.subject), folded(call.written)}]
+    for way in {tuple(map(folded, way)) for way in ways}:
+        for names in paths:
             if same(names, [*way, "**"], "**") or (call.kind == "tree" and reaches(names, way)):
                 return True
     return False
@@ -175,18 +176,24 @@ def same(
     """
     at = skipping({0}, wanted, any_number)
     for word in words:
-        stay = {place for place in at if place < len(wanted) and wanted[place] == any_number}
-        step = {place + 1 for place in at if place < len(wanted) and alike(word, wanted[place])}
-        at = skipping(stay | step, wanted, any_number)
+        if len(wanted) in at and wanted and wanted[-1] == any_number:
+            return True
+        reached = {place for place in at if place < len(wanted) and wanted[place] == any_number}
+        reached |= {place + 1 for place in at - reached if place < len(wanted) and alike(word, wanted[place])}
+        if not reached:
+            return False
+        at = skipping(reached, wanted, any_number)
     return len(wanted) in at
 
 
 def skipping(at: set[int], wanted: Sequence[str], any_number: str) -> set[int]:
     """The places, and those behind what may also stand for no word at all."""
-    for place, each in enumerate(wanted):
-        if place in at and each == any_number:
-            at.add(place + 1)
-    return at
+    found = set(at)
+    for place in at:
+        while place < len(wanted) and wanted[place] == any_number:
+            place += 1
+            found.add(place)
+    return found
 
 
 def folded(text: str) -> str:

@@ -53,7 +53,7 @@ class Questions:
             mode, found, seen = await self.database(look, turn.session_id, call, tool)
         except BadRules as bad:
             raise Failure("bad_permissions", bad.message) from bad
-        decision = decide(mode, found, seen)
+        decision = await asyncio.to_thread(decide, mode, found, seen)  # a command may be long
         if decision.action == "allow":
             return Verdict(True)
         if decision.action == "deny":
