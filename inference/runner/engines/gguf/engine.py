@@ -29,6 +29,9 @@ from inference.runner.turns import Turns
 LIVE, LIVE_RECURRENT = 32, 16
 # Tokens in one step at most, and tokens computed at once.
 BATCH, CHUNK = 2048, 512
+# Without a GPU fewer at once are no slower, and llama.cpp's room for scores, which grows with them and with
+# what is remembered, is a quarter (measured: 9M to 57M parameters, 1,500 to 6,000 tokens).
+CHUNK_ON_CPU = 128
 # Cells beyond one whole context, as multiples of it, at most.
 SPARE = 3
 # Tokens of an answer that a job is sure to have room for when it begins; beyond, it may step aside.
@@ -70,7 +73,8 @@ class GgufEngine:
         self.live = LIVE if model.divisible else LIVE_RECURRENT
         each = cell_bytes(model, min(tokenizer.ends, default=0))
         spare = min(assignment.cache_bytes // each, SPARE * assignment.context)
-        shape = Shape(assignment.context + spare, self.live, BATCH, CHUNK)
+        chunk = CHUNK_ON_CPU if model.device == "cpu" else CHUNK
+        shape = Shape(assignment.context + spare, self.live, BATCH, chunk)
         self.context = Context(model, shape)
         self.threads = Threads(self.context, min(tokenizer.ends, default=0))
         self.memory = Memory(self.context, each)
