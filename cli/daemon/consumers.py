@@ -11,12 +11,12 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from cli.daemon import lifetime
 from cli.daemon.access.scopes import MESSAGES
 from cli.daemon.access.tokens import Caller
 from cli.daemon.auth import Application, Scope, Send, refuse
-from cli.daemon.errors import Behind, Conflict, UnknownSession
+from cli.daemon.errors import Behind, Conflict, Replaced, UnknownSession
 from cli.daemon.hub import Hub
+from cli.daemon.lifetime import farewell
 from cli.daemon.log import Log
 from cli.protocol import socket as wire
 from cli.protocol.events import SEQ
@@ -43,7 +43,7 @@ class Closing(NamedTuple):
 
 
 GOING_AWAY = Closing(1001, "The daemon is stopping.")
-REPLACED = Closing(1012, lifetime.MESSAGE)
+REPLACED = Closing(1012, Replaced().message)
 NO_JSON = Closing(1003, "A message is a JSON object in a text frame.")
 UNREADABLE = Closing(1011, "The daemon's database failed; its log says how.")
 BAD_QUERY = Closing(4400, "Give session= and, to resume, after= (an event's number).")
@@ -234,7 +234,7 @@ class Socket:
                 after = event.seq
             if self.hub.logs.closed.is_set():
                 if self.hub.lifetime.replaced:
-                    await self.say(lifetime.farewell(log.session, after))
+                    await self.say(farewell(log.session, after))
                 return  # `outlive` says why
             why: Refusal = UnknownSession(log.session)  # it was deleted
         except Refusal as refusal:

@@ -11,6 +11,7 @@ Refusal                 opta.errors
 ├── Conflict            409  an id that exists, for something else; a turn that is in no state for it
 │   └── Behind          409  more has happened than the client has seen
 ├── Stopping            503  the daemon is on its way out
+│   └── Replaced        503  for another one, in which what waits goes on
 ├── StorageFailed       503  SQLite did not take it
 └── StorageFull         507  there is no room for it
 """
@@ -102,8 +103,15 @@ class Stopping(Refusal):
     status = 503
     code = "daemon_stopped"
 
+    def __init__(self, message: str = "The daemon is stopping. Start it again with `opta daemon start`."):
+        super().__init__(message)
+
+
+class Replaced(Stopping):
+    code = "daemon_replaced"
+
     def __init__(self) -> None:
-        super().__init__("The daemon is stopping. Start it again with `opta daemon start`.")
+        super().__init__("The daemon is being replaced. Connect again, and go on after the last event seen.")
 
 
 class StorageFailed(Refusal):

@@ -6,25 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cli.daemon.errors import Replaced, Stopping
 from cli.daemon.jobs import Jobs
 from cli.daemon.turns import Turns
 from cli.protocol.socket import Unsubscribed
-from opta.errors import Refusal
 
 log = logging.getLogger("opta.daemon")
-
-REPLACED = "daemon_replaced"
-MESSAGE = "The daemon is being replaced. Connect again, and go on after the last event seen."
-
-
-class Replaced(Refusal):
-    """What waits goes on in the daemon's successor."""
-
-    status = 503
-    code = REPLACED
-
-    def __init__(self) -> None:
-        super().__init__(MESSAGE)
 
 
 class Lifetime:
@@ -42,6 +29,11 @@ class Lifetime:
     @property
     def replaced(self) -> bool:
         return self.draining is not None
+
+    @property
+    def why(self) -> Stopping:
+        """What is said to who waits for something when the daemon ends."""
+        return Replaced() if self.replaced else Stopping()
 
     @contextmanager
     def guest(self) -> Iterator[None]:
@@ -78,4 +70,5 @@ class Lifetime:
 
 def farewell(session: str, seq: int) -> Unsubscribed:
     """The last word to a follower whose daemon is being replaced: the number to resume after."""
-    return Unsubscribed(session=session, code=REPLACED, message=MESSAGE, seq=seq)
+    why = Replaced()
+    return Unsubscribed(session=session, code=why.code, message=why.message, seq=seq)

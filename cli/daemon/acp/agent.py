@@ -13,11 +13,11 @@ from acp.exceptions import RequestError
 from acp.meta import CLIENT_METHODS, PROTOCOL_VERSION
 from pydantic import ValidationError
 
-from cli.daemon import lifetime, sessions
+from cli.daemon import sessions
 from cli.daemon.access.tokens import Caller
 from cli.daemon.acp.permissions import Ask, Permissions
 from cli.daemon.acp.updates import Block, Ending, Story, written
-from cli.daemon.errors import Conflict, Stopping
+from cli.daemon.errors import Conflict
 from cli.daemon.hub import Hub
 from cli.daemon.models import Told
 from cli.protocol import events
@@ -231,7 +231,7 @@ class Watch:
         try:
             async for event in self.log.follow(self.seq):
                 await self.tell(event)
-            why: Refusal = lifetime.Replaced() if self.hub.lifetime.replaced else Stopping()
+            why: Refusal = self.hub.lifetime.why
         except Refusal as refusal:  # no turn can end for now: its prompts are told so, others may try again
             why = refusal
         for ending in self.prompts.values():

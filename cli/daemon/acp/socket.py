@@ -13,12 +13,12 @@ from acp.connection import Connection
 from acp.exceptions import RequestError
 from pydantic_core import to_json
 
-from cli.daemon import lifetime
 from cli.daemon.acp.agent import Editor
+from cli.daemon.errors import Replaced
 from cli.daemon.hub import Hub
 
 GOING_AWAY = {"code": 1001, "reason": "The daemon is stopping."}
-REPLACED = {"code": 1012, "reason": lifetime.MESSAGE}
+REPLACED = {"code": 1012, "reason": Replaced().message}
 
 log = logging.getLogger(__name__)
 
