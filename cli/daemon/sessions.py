@@ -14,6 +14,7 @@ from cli.agent import history, instructions, prompt
 from cli.daemon.errors import Conflict, UnknownSession
 from cli.daemon.models import Job, Session, Turn, fact_rows, facts, new_id, store
 from cli.protocol.events import SessionUpdated
+from cli.protocol.permissions import Rules
 from cli.protocol.sessions import (
     Origin,
     SessionCreate,
@@ -117,6 +118,7 @@ def detail(id: str) -> SessionDetail:
     return SessionDetail(
         **dict(seen),
         tools=session.tools,
+        rules=Rules.model_validate(session.rules),
         system=session.system,
         instructions=session.instructions,
         messages=history.messages(facts(id)),

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from cli.protocol.events import Event
 from cli.protocol.messages import Message
+from cli.protocol.permissions import Rules
 from cli.protocol.requests import Id
 from opta.strict import Strict
 
@@ -139,6 +140,8 @@ class SessionDetail(SessionView):
     """A session with its history, as the model sees it."""
 
     tools: list[str] | None
+    # Its own; /v3/permissions/rules has those that hold in it besides.
+    rules: Rules = Rules()
     system: str
     instructions: str
     messages: list[Message]

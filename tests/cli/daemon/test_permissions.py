@@ -141,6 +141,8 @@ async def test_rules_are_kept_where_they_belong_and_taken_away(project: Project)
         ("project", str(in_project)),
         ("session", project.session),
     ]
+    kept = (await project.v3.detail(project.session))["rules"]
+    assert kept == {"deny": ["read_file(session)"], "ask": [], "allow": []}
     fork = await project.http.post(f"/v3/sessions/{project.session}/fork", json={})
     assert len(await project.rules(fork.json()["id"])) == 3
     for answer in added:
