@@ -35,6 +35,7 @@ from cli.protocol.events import (
     TurnStopped,
 )
 from cli.protocol.prose import Prose
+from opta.env import EnvError
 from opta.version import VERSION
 
 # /word, then nothing or a space: a path such as /etc/hosts is no command.
@@ -90,11 +91,14 @@ class Chat:
                 slashes.take(self, found[1], (found[2] or "").strip())
             elif line.strip():
                 self.turn(line.strip())
-        except Failure as error:
+        except (Failure, EnvError) as error:  # EnvError: the configuration became wrong meanwhile
             if not self.console.is_terminal:
                 raise
-            self.console.print(safe(error.message), style="red")
-            self.say(error.hint)
+            told = error if isinstance(error, Failure) else Failure(str(error))
+            self.console.print(safe(told.message), style="red")
+            self.say(told.hint)
+        except click.Abort:  # Ctrl-C or Ctrl-D where something is asked
+            self.say("\nNothing was done.")
         except KeyboardInterrupt:
             self.say("Left the answer; the daemon may still be at it.")
 

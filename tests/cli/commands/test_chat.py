@@ -76,6 +76,29 @@ def test_ctrl_c_at_an_empty_prompt_hints_at_the_way_out(stranded, chat):
     assert stranded.sessions() == []
 
 
+def test_ctrl_c_at_a_question_does_nothing_and_goes_back_to_the_prompt(opta, chat):
+    terminal = chat(opta)
+    terminal.type(f"say hello{ENTER}")
+    terminal.expect("tokens in")
+    terminal.expect(PROMPT)
+    terminal.type(f"/delete{ENTER}")
+    terminal.expect("[y/N]")
+    terminal.type(CTRL_C + ENTER)  # readline sees a signal that came just before it with the next key
+    terminal.expect("Nothing was done.")
+    terminal.expect(PROMPT)
+    assert len(opta.sessions()) == 1
+
+
+def test_a_configuration_that_became_wrong_is_told_and_the_conversation_goes_on(stranded, chat):
+    terminal = chat(stranded)
+    file = stranded.home / "opta" / "config.toml"
+    file.write_text("model = 5")
+    terminal.type(f"hi{ENTER}")
+    terminal.expect("model: ")
+    terminal.expect(PROMPT)
+    file.unlink()
+
+
 def test_a_failed_turn_is_told_and_the_conversation_goes_on(stranded, chat):
     terminal = chat(stranded)
     terminal.type("hello" + ENTER)
