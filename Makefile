@@ -29,8 +29,11 @@ format: .venv/.test ## Put the code into its one format
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 
-bench: .venv/.test ## Measure LMX against mlx_lm.server on this machine
+bench: .venv/.test ## Measure LMX against mlx_lm.server, and the daemon against its bounds
 	$(BIN)/python -m tests.bench.lmx
+	@missed=0; for part in daemon sessions followers border; do \
+	    echo; echo "tests/bench/$$part.py"; $(BIN)/python -m tests.bench.$$part || missed=1; \
+	done; exit $$missed
 
 lock: $(UV) ## Compile requirements/*.txt from *.in
 	$(COMPILE) requirements/dev.in --output-file requirements/dev.txt
