@@ -3,6 +3,7 @@
 import logging
 
 from cli.daemon.database import Database
+from cli.daemon.log import Log
 from cli.daemon.models import Event, Turn
 from cli.daemon.settle import DELTAS
 from opta.errors import Refusal
@@ -15,13 +16,14 @@ KEPT = 20
 BATCH = 200
 
 
-async def run(database: Database, session: str) -> None:
+async def run(database: Database, session: Log) -> None:
     """Delete what may go, in small steps."""
     try:
-        while await database(compact, session):
+        while await database(compact, session.session):
             pass
+        session.shed()
     except Refusal as error:  # a full disk: the next turn's end tries again
-        log.warning("session %s is not compacted: %s", session, error.message)
+        log.warning("session %s is not compacted: %s", session.session, error.message)
 
 
 def compact(session: str) -> bool:

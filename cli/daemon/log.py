@@ -8,6 +8,7 @@ row beforehand, so none of them ever names something else.
 import asyncio
 import logging
 from bisect import bisect_right
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from datetime import UTC, datetime
@@ -36,6 +37,9 @@ GATHER_SECONDS = 0.05
 STORE_SECONDS = 0.5
 # Events read from rows at a time, and kept in memory at most once they are rows.
 PAGE = 200
+
+# Logs opened last that are kept though nobody holds them.
+RECENT = 8
 
 # What facts change besides the log, in the same transaction; raising keeps the facts from happening.
 Change = Callable[..., None]
@@ -264,10 +268,14 @@ class Log:
             log.warning("session %s: %s", self.session, error.message)
         self._show_text()
 
-    def _trim(self) -> None:
+    def shed(self) -> None:
+        """Keep nothing in memory that is stored: its rows are fewer since some were deleted."""
+        self._trim(above=0, keep=0)
+
+    def _trim(self, above: int = 2 * PAGE, keep: int = PAGE) -> None:
         """Keep in memory no more stored events than a page; older ones are read from rows."""
-        if self.stored > 2 * PAGE:
-            cut = self.stored - PAGE
+        if self.stored > above:
+            cut = self.stored - keep
             self.floor = self.tail[cut - 1].seq
             self.stored -= cut
             del self.tail[:cut]
@@ -292,12 +300,14 @@ def writer_after(fact: Event, writer: str) -> str:
 
 
 class Logs:
-    """The logs in use: each lives as long as a turn or a follower holds it, and one a session."""
+    """The logs in use, one a session: each lives while a turn or a follower holds it, and a little longer."""
 
     def __init__(self, database: Database, metrics: Metrics | None = None) -> None:
         self.database = database
         self.metrics = metrics or Metrics()
         self.open: WeakValueDictionary[str, Log] = WeakValueDictionary()
+        # A client that comes back for each turn finds what the last one left.
+        self.recent: deque[Log] = deque(maxlen=RECENT)
         self.closed = asyncio.Event()
 
     def of(self, session: str) -> Log:
@@ -305,6 +315,7 @@ class Logs:
         if found is None:
             found = self.open[session] = Log(session, self.database, self.metrics)
             found.closed = self.closed.is_set()
+            self.recent.append(found)
         return found
 
     def drop(self, session: str) -> None:

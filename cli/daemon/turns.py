@@ -182,7 +182,9 @@ class Turns:
                     return
             if running:
                 await self._run(running)
-                self._spawn(compaction.run(self.database, session))
+                past = running.log.past
+                if past is None or len(past.turns) > compaction.KEPT:
+                    self._spawn(compaction.run(self.database, running.log))
 
     def _begin(self, turn: Turn, before: Opening | None = None) -> Running:
         """Store that the turn starts, a new one after what is `before`, and ask the model meanwhile."""
