@@ -284,12 +284,13 @@ async def test_a_fork_goes_on_by_itself_from_a_turn(v3: V3, model: Scripted):
     assert view["origin"] == {"session": session, "turn": turns[1]}
     assert (view["title"], view["tags"], view["mode"], view["turns"]) == ("T", ["x"], "plan", 2)
     detail = await v3.detail(view["id"])
-    assert [m["content"] for m in detail["messages"]] == ["a", "one", "b", "two"]
+    # Behind the first message stands a reminder of the mode.
+    assert [m["content"].split("\n\n[")[0] for m in detail["messages"]] == ["a", "one", "b", "two"]
     assert (detail["system"], detail["tools"]) == (before["system"], ["read"])
 
     await talk(v3, model, view["id"], {"d": "four"})
     await talk(v3, model, session, {"e": "five"})
-    heads = [[m["content"] for m in request["messages"][1:]] for request in model.requests[-2:]]
+    heads = [[m["content"].split("\n\n[")[0] for m in each["messages"][1:]] for each in model.requests[-2:]]
     assert heads == [["a", "one", "b", "two", "d"], ["a", "one", "b", "two", "c", "three", "e"]]
     # The prompt of the fork begins as its origin's did, byte for byte: a server's kept prefix holds.
     assert model.requests[2]["messages"][:5] == model.requests[3]["messages"][:5]
