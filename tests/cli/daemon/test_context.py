@@ -72,6 +72,8 @@ async def test_the_parts_of_a_window_add_up(v3: V3, model: Scripted):
     assert shown["used"] + shown["reserve"] + shown["free"] == 8192
     assert parts["tools"] > parts["instructions"] > 0
     assert parts["results"] == parts["summary"] == 0
+    without = await context(v3, await v3.create(tools=[]))
+    assert {part["name"]: part["tokens"] for part in without["parts"]}["tools"] == 0
 
 
 async def test_a_session_that_is_not_there_has_no_window(v3: V3):
