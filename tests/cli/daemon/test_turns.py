@@ -14,6 +14,17 @@ from tests.processes import free_port
 from tests.scripted import BREAK, Scripted, call, chunk, end, says, text
 
 
+@pytest.fixture
+def v3(standing_v3: V3) -> V3:
+    """One daemon does for all these tests: each has sessions of its own."""
+    return standing_v3
+
+
+@pytest.fixture
+def model(standing_model: Scripted) -> Scripted:
+    return standing_model
+
+
 def facts(seen: list[str]) -> list[tuple[str, str]]:
     """(turn, kind) of all but text."""
     return [(json.loads(data)["turn"], kind(data)) for data in seen if not kind(data).startswith("text")]
@@ -145,7 +156,7 @@ async def test_the_session_used_last_is_listed_first(v3: V3, model: Scripted):
     await v3.submit(ids[0], "hi")
     await v3.settled(ids[0])
     listed = (await v3.http.get("/v3/sessions")).json()["sessions"]
-    assert [each["id"] for each in listed] == [ids[0], ids[2], ids[1]]
+    assert [each["id"] for each in listed][:3] == [ids[0], ids[2], ids[1]]
 
 
 async def test_a_turn_may_name_its_model(v3: V3, model: Scripted):
