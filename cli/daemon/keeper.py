@@ -39,19 +39,14 @@ class Output:
         self.over = over
         self.starts: list[int] = []
         self.next = 0
+        self.file = -1
         # Whether nobody has the command's output open any more.
         self.whole = False
-        self.file = self.begin()
-
-    def begin(self) -> int:
-        self.starts.append(self.next)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        return os.open(self.folder / f"output.{self.next}", flags, 0o600)
 
     def write(self, data: bytes) -> None:
         while data:
             try:
-                if self.next - self.starts[-1] >= SEGMENT:
+                if not self.starts or self.next - self.starts[-1] >= SEGMENT:
                     self.turn()
                 room = SEGMENT - (self.next - self.starts[-1])
                 written = os.write(self.file, data[:room])
@@ -64,8 +59,11 @@ class Output:
 
     def turn(self) -> None:
         """Go on in a new file; the oldest goes once there are enough of them."""
-        before, self.file = self.file, self.begin()
-        os.close(before)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        before, self.file = self.file, os.open(self.folder / f"output.{self.next}", flags, 0o600)
+        self.starts.append(self.next)
+        if before >= 0:
+            os.close(before)
         while len(self.starts) > KEPT:
             (self.folder / f"output.{self.starts.pop(0)}").unlink(missing_ok=True)
 

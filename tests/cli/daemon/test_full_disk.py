@@ -77,6 +77,7 @@ async def test_a_job_whose_output_the_disk_refuses_waits_and_loses_nothing(
     resource.prlimit(keeper.pid, resource.RLIMIT_FSIZE, (50_000, most))
     (tmp_path / "go").touch()
     output = v3.role.home / "daemon" / "jobs" / job["id"] / "output.0"
+    await asyncio.to_thread(wait_until, output.exists, "the job to write")
     await asyncio.to_thread(wait_until, lambda: output.stat().st_size == 50_000, "the disk to be full")
     assert not (tmp_path / "written").exists()
     resource.prlimit(keeper.pid, resource.RLIMIT_FSIZE, (most, most))
