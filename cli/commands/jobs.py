@@ -10,7 +10,7 @@ import click
 
 from cli.clients import jobs, launcher
 from cli.clients.daemon import Daemon
-from cli.commands.sessions import SHORT, age
+from cli.commands.sessions import SHORT, age, as_json_option
 from cli.commands.turns import FOLDER, open_session, session_here
 from cli.output import Exit, Failure, document, note, safe, table, warn
 from cli.protocol.jobs import SIGNALS, JobView, SignalName
@@ -19,8 +19,6 @@ from cli.protocol.jobs import SIGNALS, JobView, SignalName
 STOP_SECONDS = 8
 # Enough of a command to know it by.
 COMMAND_CHARS = 60
-
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("jobs")

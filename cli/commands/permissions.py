@@ -7,13 +7,12 @@ import click
 
 from cli.clients import launcher, permissions
 from cli.clients.daemon import Daemon
-from cli.commands.sessions import SHORT
+from cli.commands.sessions import SHORT, as_json_option
 from cli.commands.turns import open_session, session_here
 from cli.output import Exit, Failure, document, note, table
 from cli.protocol.permissions import ACTIONS, SCOPES, Action, RequestView, RuleScope
 from cli.protocol.socket import DECISIONS, REMEMBERED, Decision, Remember
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 session_option = click.option("--session", help="The session; the last one of this folder by default.")
 
 
