@@ -6,12 +6,15 @@ added: a tool's schema comes as the result of the search, and the tool is called
 does stand in the list. That passes every server, also one that refuses or constrains names outside of the
 list; a model that calls a found tool by its own name is understood as well. `call_tool` is taken off before
 anybody decides or runs anything: permission, events and history know the tool itself.
+
+Tools of other programs come and go while a session lives. Its list stays as it was first sent: what went is
+said to be away when it is called, and what came is found by searching.
 """
 
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from json import dumps
 from typing import Annotated, Any
@@ -29,6 +32,20 @@ Tools = Mapping[str, Tool]
 SEARCH, CALL = "tool_search", "call_tool"
 # Results of one search: more schemas than this drown a small model again.
 FOUND = 5
+# More than these drown a small model.
+LISTED = 12
+
+
+def permitted(tools: Tools, names: Sequence[str] | None) -> Tools:
+    """Those of the tools that a session may use: all of them where it names none."""
+    return tools if names is None else {name: tool for name, tool in tools.items() if name in names}
+
+
+def tiers(own: Tools, served: Tools | None) -> tuple[Tools, Tools | None]:
+    """Which tools to list, and which are to be searched for: those of other programs, when there are many."""
+    if served and len(own) + len(served) <= LISTED:
+        return {**own, **served}, {}
+    return own, served
 
 
 class Unfit(ValueError):
@@ -36,7 +53,10 @@ class Unfit(ValueError):
 
 
 class Offer:
-    """A tool as it is offered: a plain function, whose name, signature and docstring are its schema."""
+    """A tool as it is offered: a plain function, whose name, signature and docstring are its schema.
+
+    One of another program brings its schema as `parameters`; that program checks what it is given.
+    """
 
     def __init__(self, name: str, tool: Tool, *, listed: bool = True, inner: bool = False) -> None:
         """`listed`: it stands in the requests. `inner`: the loop's own, which nobody is asked for."""
@@ -47,7 +67,10 @@ class Offer:
         # A tool that only reads says so by `mutates = False`.
         self.mutates = not inner and bool(getattr(tool, "mutates", True))
         self.about = inspect.getdoc(tool) or ""
-        if isinstance(tool, partial) and not tool.keywords:
+        self.model: type[BaseModel] | None = None
+        if given := getattr(tool, "parameters", None):
+            self.parameters: Schema = given
+        elif isinstance(tool, partial) and not tool.keywords:
             self.model, self.parameters = described(tool.func, len(tool.args))
         else:
             self.model, self.parameters = described(tool)
@@ -63,7 +86,7 @@ class Offer:
             raise Unfit(f"The arguments of {self.name} are no JSON object. {self._wanted()}")
         given = coerced(given, self.parameters)
         try:
-            self.model.model_validate(given)
+            self.values(given)
         except ValidationError as error:
             problems = " ".join(problem(each) for each in error.errors(include_url=False))
             raise Unfit(f"Wrong arguments for {self.name}: {problems} {self._wanted()}") from error
@@ -71,6 +94,8 @@ class Offer:
 
     def values(self, given: dict[str, Any]) -> dict[str, Any]:
         """Fitting arguments as the function takes them."""
+        if self.model is None:
+            return given
         checked = self.model.model_validate(given)
         return {name: getattr(checked, name) for name in self.model.model_fields}
 
@@ -116,22 +141,32 @@ def problem(error: Any) -> str:
 class Catalog:
     """The tools by name: those the model sees (`core`), and those it can search for (`more`)."""
 
-    def __init__(self, core: Tools, more: Tools) -> None:
-        self.more = {name: Offer(name, tool, listed=False) for name, tool in more.items()}
-        ways: Tools = {SEARCH: self.tool_search, CALL: self.call_tool} if more else {}
+    def __init__(
+        self, core: Tools, more: Tools | None = None, schemas: Sequence[dict[str, Any]] | None = None
+    ) -> None:
+        """`more` is None where there never will be any. `schemas` is the list that the session was told."""
+        ways: Tools = {SEARCH: self.tool_search, CALL: self.call_tool}
+        if schemas is not None:
+            told = set(map(name_of, schemas))
+            tools = {**core, **(more or {})}
+            core = {name: tool for name, tool in tools.items() if name in told}
+            more = {name: tool for name, tool in tools.items() if name not in told}
+            ways = {name: way for name, way in ways.items() if name in told}
+        elif more is None:
+            ways = {}
+        self.more = {name: Offer(name, tool, listed=False) for name, tool in (more or {}).items()}
         self.core = {name: Offer(name, tool) for name, tool in core.items()}
         self.core |= {name: Offer(name, tool, inner=True) for name, tool in ways.items()}
         self.offers = {**self.core, **self.more}
         spellings = Counter(map(plain, self.offers))
         self.alike = {plain(name): name for name in self.offers if spellings[plain(name)] == 1}
-        # Fixed for as long as there are the same tools: see above.
-        self.schemas = [offer.schema() for offer in self.core.values()]
+        self.schemas = [offer.schema() for offer in self.core.values()] if schemas is None else list(schemas)
         self.offered = {name: offer.parameters for name, offer in self.offers.items()}
 
     def meant(self, call: ToolCall) -> ToolCall:
         """The call without what only carried it: a namespace, or `call_tool`."""
         call = call.model_copy(update={"name": self._known(call.name)})
-        if call.name != CALL or not self.more:
+        if call.name != CALL or CALL not in self.core:
             return call
         given = parsed(call.arguments) or {}
         name, inner = given.get("name"), given.get("arguments", {})
@@ -141,8 +176,10 @@ class Catalog:
         return call.model_copy(update={"name": self._known(name), "arguments": text})
 
     def unknown(self, name: str) -> str:
-        known = ", ".join(self.core) or "none"
-        return f"There is no tool {name!r}. There are: {known}."
+        there = f"There are: {', '.join(self.core) or 'none'}."
+        if name in map(name_of, self.schemas):
+            return f"The tool {name!r} is away: what has it does not run now. {there}"
+        return f"There is no tool {name!r}. {there}"
 
     def tool_search(
         self, query: Annotated[str, Field(description="What the tool should do, in a few words.")]
@@ -151,7 +188,7 @@ class Catalog:
         ranked = sorted(self.more.values(), key=lambda offer: -relevance(query, offer))
         found = [offer for offer in ranked if relevance(query, offer)][:FOUND]
         if not found:
-            return f"No tool is about {query!r}. There are: {', '.join(self.more)}."
+            return f"No tool is about {query!r}. There are: {', '.join(self.more) or 'none'}."
         lines = [dumps(offer.schema()["function"], ensure_ascii=False) for offer in found]
         return "\n".join([*lines, f'Call one by {CALL} with {{"name": …, "arguments": {{…}}}}.'])
 
@@ -168,6 +205,10 @@ class Catalog:
         bare = bare_name(name.split("<|")[0])  # gpt-oss: read_file<|channel|>commentary
         exact = (each for each in (name, bare) if each in self.offers)
         return next(exact, self.alike.get(plain(bare), name))
+
+
+def name_of(schema: Mapping[str, Any]) -> str:
+    return str(schema["function"]["name"])
 
 
 def plain(name: str) -> str:

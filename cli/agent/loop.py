@@ -94,14 +94,16 @@ async def run(
     tools: Tools,
     allow: Allow,
     more: Tools | None = None,
+    schemas: Sequence[dict[str, Any]] | None = None,
     budget: Budget | None = None,
     steering: Steering | None = None,
 ) -> AsyncGenerator[AnyBody, None]:
     """One turn: yields its events up to TurnDone or TurnStopped. Raises Failure, or what `chat` raises.
 
-    The model sees `tools`; those of `more` it finds by searching.
+    The model sees `tools`, and those of `more` it finds by searching; or it sees `schemas`, as the session
+    told it of them before.
     """
-    turn = Turn(messages, chat, Catalog(tools, more or {}), budget or Budget())
+    turn = Turn(messages, chat, Catalog(tools, more, schemas), budget or Budget())
     steering = steering or Steering()
     while True:
         for steer in await steering.take():

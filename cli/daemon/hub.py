@@ -20,6 +20,7 @@ from cli.daemon.metrics import Metrics
 from cli.daemon.questions import Questions
 from cli.daemon.turns import Turns
 from cli.protocol import state
+from cli.tools.mcp import Servers
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Hub:
     turns: Turns
     questions: Questions
     jobs: Jobs
+    servers: Servers
     metrics: Metrics
     lifetime: Lifetime
     started: float = field(default_factory=time.monotonic)
@@ -51,15 +53,19 @@ class Hub:
         keys = Keys(token, state.tokens_file())
         models = Models(providers)
         questions = Questions(logs, database)
+        servers = Servers()
         turns = Turns(
             logs,
             database,
             lambda model, compacted: models.of(model, compacted).chat,
+            servers=servers.tools,
             allow=questions.judge,
         )
         jobs = Jobs(database, logs)
         lifetime = Lifetime(turns, jobs, lambda: current().daemon_idle_minutes * 60)
-        return cls(keys, providers, models, database, logs, turns, questions, jobs, metrics, lifetime)
+        return cls(
+            keys, providers, models, database, logs, turns, questions, jobs, servers, metrics, lifetime
+        )
 
     async def stop(self) -> None:
         """End what runs, then every stream: their last event is how the turn ended. A successor takes
@@ -72,6 +78,7 @@ class Hub:
             log.warning("turns or jobs did not end within %s s; the next start settles them", STOP_SECONDS)
         finally:
             self.logs.close()
+            await self.servers.close()
             await self.providers.close()
 
 

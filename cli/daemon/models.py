@@ -77,6 +77,8 @@ class Session(models.Model):
     # Of its turns how many, of its events the last: a list of sessions reads no other table's rows.
     turns = models.IntegerField(default=0)
     seq = models.BigIntegerField(default=0)
+    # The tools as the first turn told the model of them, and every later one does; null before.
+    catalog = models.JSONField(null=True)
     # What the user wants of this session beyond the system prompt, which has them at its end.
     instructions = models.TextField(default="")
     # Its permission rules, as cli/protocol/permissions.py has them.

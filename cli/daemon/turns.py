@@ -6,14 +6,15 @@ one transaction with its event: what followers see is what the tables say.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from cli.agent.catalog import Tools
+from cli.agent.catalog import Catalog, Tools, permitted, tiers
 from cli.agent.execute import Verdict
 from cli.agent.loop import Chat, run
 from cli.agent.steering import Steering
@@ -37,7 +38,7 @@ from cli.protocol.events import (
     TurnSteered,
 )
 from cli.protocol.failures import Failure
-from cli.protocol.messages import ToolCall
+from cli.protocol.messages import Message, ToolCall
 from cli.protocol.requests import SteerView, TurnState, TurnSteer, TurnSubmit, TurnView
 from cli.tools import table
 from opta.errors import Refusal
@@ -52,6 +53,10 @@ REPLACED = Failure("daemon_replaced", "The daemon was replaced before this turn 
 RETRY_SECONDS = 1.0
 
 
+async def no_servers(cwd: Path) -> None:
+    """Where no other program has tools."""
+
+
 class Turns:
     """The turns of all sessions. `chat` gives the way to ask a model by its name,
     as its conversation was last compacted; `tools` those of a folder."""
@@ -64,11 +69,13 @@ class Turns:
         *,
         allow: Callable[[Turn, ToolCall, Tools], Awaitable[Verdict]],
         tools: Callable[[Path], Tools] = table.tools,
+        servers: Callable[[Path], Awaitable[Tools | None]] = no_servers,
     ) -> None:
         self.logs = logs
         self.database = database
         self.chat = chat
         self.tools = tools
+        self.servers = servers
         self.allow = allow
         self.running: dict[str, Running] = {}
         self.lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -125,6 +132,12 @@ class Turns:
             return
         for turn in await self.database(waiting_turns):
             await self._finish(turn, NEVER_RUN, "queued")
+
+    async def offered(self, session: models.Session) -> tuple[Tools, Tools | None]:
+        """The tools that a session may use now: those to list in a request, and those to be searched for."""
+        cwd = Path(session.cwd)
+        own, served = permitted(self.tools(cwd), session.tools), await self.servers(cwd)
+        return tiers(own, None if served is None else permitted(served, session.tools))
 
     async def _submit(self, session: str, request: TurnSubmit) -> TurnView:
         """Where no turn runs or waits the new one begins at once, and is stored together with its start."""
@@ -195,21 +208,41 @@ class Turns:
             bodies = list(before(past)) if before else []
             turn.session = past.session
             messages, compacted, reminder = past.conversation(turn.text, date.today())
-            tools = permitted(self.tools(Path(turn.session.cwd)), turn.session.tools)
             running.said = Ahead(
-                run(
-                    messages,
-                    chat=self.chat(turn.model, compacted),
-                    tools=tools,
-                    allow=lambda call: self.allow(turn, call, tools),
-                    steering=running.steering,
-                )
+                self._said(turn, messages, self.chat(turn.model, compacted), running.steering)
             )
             return [*bodies, TurnStarted(model=turn.model, mode=turn.session.mode, reminder=reminder)]
 
         change = partial(turn.enqueue, "running") if before else lambda _: turn.move("running", "queued")
         running.stored = self._spawn(log.begin(turn.id, opening, change))
         return running
+
+    async def _said(
+        self, turn: Turn, messages: Sequence[Message], chat: Chat, steering: Steering
+    ) -> AsyncGenerator[AnyBody, None]:
+        """The agent loop, with the tools that there are now, told of as the session's first turn was."""
+        tools, more = await self.offered(turn.session)
+        if turn.session.catalog is None:
+            turn.session.catalog = Catalog(tools, more).schemas
+            self._spawn(self._keep_catalog(turn.session))
+        every, schemas = {**tools, **(more or {})}, turn.session.catalog
+        allow = partial(self._allowed, turn, every)
+        bodies = run(
+            messages, chat=chat, tools=tools, allow=allow, more=more, schemas=schemas, steering=steering
+        )
+        async with aclosing(bodies):
+            async for body in bodies:
+                yield body
+
+    async def _allowed(self, turn: Turn, tools: Tools, call: ToolCall) -> Verdict:
+        return await self.allow(turn, call, tools)
+
+    async def _keep_catalog(self, session: models.Session) -> None:
+        """Store what the model is told of the tools, beside its first answer: nobody waits for it."""
+        try:
+            await self.database(models.Session.objects.filter(id=session.id).update, catalog=session.catalog)
+        except Refusal as refusal:  # the next daemon takes the tools that there are then
+            logger.warning("session %s: %s", session.id, refusal.message)
 
     async def _next(self, session: str) -> Running | None:
         """Begin the first turn that waits; asks until the disk answers, or the turn would wait for ever."""
@@ -297,11 +330,6 @@ class Turns:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
-
-
-def permitted(tools: Tools, names: Sequence[str] | None) -> Tools:
-    """Those of the tools that a session may use: all of them where it names none."""
-    return tools if names is None else {name: tool for name, tool in tools.items() if name in names}
 
 
 def queued(turn: Turn, seen: int | None, past: Past) -> list[AnyBody]:

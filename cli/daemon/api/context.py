@@ -1,7 +1,5 @@
 """What fills a session's window."""
 
-from pathlib import Path
-
 from django.http import HttpRequest
 from ninja import Router
 
@@ -10,7 +8,6 @@ from cli.agent.catalog import Catalog
 from cli.agent.contents import contents
 from cli.daemon import hub, sessions
 from cli.daemon.models import Session, facts
-from cli.daemon.turns import permitted
 from cli.protocol.context import ContextView
 from cli.protocol.events import ContextCompacted
 from cli.protocol.messages import Message
@@ -22,7 +19,7 @@ router = Router()
 async def get_context(request: HttpRequest, id: str) -> ContextView:
     here = hub.of(request)
     session, messages, compacted = await here.database(told, id)
-    tools = Catalog(permitted(here.turns.tools(Path(session.cwd)), session.tools), {}).schemas
+    tools = session.catalog or Catalog(*await here.turns.offered(session)).schemas
     model = here.models.of(session.model, compacted)
     return await contents(model, messages, tools, session.instructions)
 

@@ -75,6 +75,24 @@ async def test_a_tool_that_was_searched_for_is_callable_without_a_change_of_the_
     assert model.tools[0] == model.tools[1] == model.tools[2]
 
 
+async def test_the_list_stays_as_it_was_told_when_tools_come_and_go():
+    first = Model(["ok"])
+    await played(first, more={})
+    schemas = [{**each, "told": "before"} for each in first.tools[0]]
+    model = Model(
+        [wants("1", "shout", '{"words": "a"}')],
+        [wants("2", "tool_search", '{"query": "translate"}')],
+        [wants("3", "call_tool", '{"name": "secret", "arguments": {"word": "abc"}}')],
+        ["ok"],
+    )
+    bodies = await played(model, tools={"add": add, "secret": secret}, more={}, schemas=schemas)
+    away, found, called = (body for body in bodies if isinstance(body, ToolDone))
+    assert (away.ok, "'shout' is away" in away.result) == (False, True)
+    assert "secret" in found.result
+    assert (called.name, called.result) == ("secret", "cba")
+    assert all(told == schemas for told in model.tools)
+
+
 async def test_without_more_tools_there_is_nothing_to_search():
     model = Model(["ok"])
     await played(model)
