@@ -156,8 +156,10 @@ class Turns:
             if lane is None and not self.draining:
                 running = self._begin(turn, opening)
                 self._line_up(session, running)
-                await asyncio.shield(running.stored)
+                await whole(running.stored)
             else:
+                if before := self.running.get(session):  # whose place in the queue is before this one's
+                    await asyncio.wait([before.stored])
                 await self.logs.of(session).begin(turn.id, opening, partial(turn.enqueue, "queued"))
                 self._line_up(session)
         except Taken:
@@ -283,7 +285,7 @@ class Turns:
 
     async def _answer(self, running: Running) -> Ending:
         """Pull the agent loop and put what it yields into the log, once the turn's beginning is there."""
-        await asyncio.shield(running.stored)
+        await whole(running.stored)
         async for body in cast(Ahead[AnyBody], running.said):
             if isinstance(body, DELTAS):
                 running.log.write(body)
