@@ -10,7 +10,7 @@ from uuid import uuid4
 from django.db import connection, models
 from django.utils import timezone
 
-from cli.daemon.errors import UnknownSession
+from cli.daemon.errors import UnknownSession, UnknownTurn
 from cli.protocol import events
 from cli.protocol.jobs import JobView
 from cli.protocol.requests import TurnState, TurnView
@@ -117,6 +117,14 @@ class Turn(models.Model):
         if title != self.session.title:
             write(INSERT_PASSAGE, [self.session_id, 0, "", title])
             self.session.title = title
+
+    @classmethod
+    def of(cls, session: str, id: str) -> "Turn":
+        """A session's turn. Raises UnknownTurn."""
+        found = cls.objects.filter(session_id=session, id=id).first()
+        if found is None:
+            raise UnknownTurn(id)
+        return found
 
     def move(self, new: TurnState, *old: TurnState) -> None:
         """Go to a state from one of these. Raises Lost when it is in none of them, or no longer."""

@@ -20,7 +20,7 @@ from cli.agent.loop import Chat, run
 from cli.agent.steering import Steering
 from cli.daemon import compaction, models, settle
 from cli.daemon.database import Database, sync
-from cli.daemon.errors import Conflict, Stopping, UnknownSession, UnknownTurn
+from cli.daemon.errors import Conflict, Stopping, UnknownSession
 from cli.daemon.log import Logs, Opening
 from cli.daemon.models import Lost, Taken, Turn, new_id
 from cli.daemon.past import Past
@@ -344,9 +344,7 @@ def queued(turn: Turn, seen: int | None, past: Past) -> list[AnyBody]:
 
 def steer(session: str, turn: str, id: str, open: bool, event: Event) -> None:
     """Let text be added to a turn that runs. Raises UnknownTurn, Conflict, or Taken for an id it has had."""
-    found = Turn.objects.filter(session_id=session, id=turn).first()
-    if found is None:
-        raise UnknownTurn(turn)
+    found = Turn.of(session, turn)
     if any(each.id == id for _, each in steers(found)):
         raise Taken(id)
     if found.state == "queued":
@@ -357,7 +355,7 @@ def steer(session: str, turn: str, id: str, open: bool, event: Event) -> None:
 
 def same_steer(session: str, turn: str, body: TurnSteered) -> SteerView:
     """The text that was added before under this id. Raises Conflict when it was another one."""
-    found = Turn.objects.get(session_id=session, id=turn)
+    found = Turn.of(session, turn)
     seq, before = next((seq, each) for seq, each in steers(found) if each.id == body.id)
     if before.text != body.text:
         raise Conflict(f"Turn {turn!r} was steered with another text as {body.id!r}.", field="id")
@@ -385,8 +383,8 @@ def cancellable(session: str, turn: str | None) -> list[Turn]:
     """Those queued that a cancel is about. Raises UnknownSession or UnknownTurn."""
     if not models.Session.objects.filter(id=session).exists():
         raise UnknownSession(session)
-    if turn is not None and not Turn.objects.filter(session_id=session, id=turn).exists():
-        raise UnknownTurn(turn)
+    if turn is not None:
+        Turn.of(session, turn)
     return waiting_turns(session, turn)
 
 
@@ -396,7 +394,7 @@ def next_turn(session: str) -> Turn | None:
 
 def same_turn(session: str, request: TurnSubmit) -> TurnView:
     """The turn that was submitted before under this id. Raises Conflict when it was another one."""
-    turn = Turn.objects.get(session_id=session, id=request.id)
+    turn = Turn.of(session, str(request.id))
     if turn.text != request.text or turn.model != (request.model or turn.model):
         raise Conflict(f"The session has a turn {turn.id!r} with another text or model.", field="id")
     return turn.view()
