@@ -53,13 +53,9 @@ REPLACED = Failure("daemon_replaced", "The daemon was replaced before this turn 
 RETRY_SECONDS = 1.0
 
 
-async def no_servers(cwd: Path) -> None:
-    """Where no other program has tools."""
-
-
 class Turns:
     """The turns of all sessions. `chat` gives the way to ask a model by its name,
-    as its conversation was last compacted; `tools` those of a folder."""
+    as its conversation was last compacted; `tools` those of a folder, `servers` those of its MCP servers."""
 
     def __init__(
         self,
@@ -68,8 +64,8 @@ class Turns:
         chat: Callable[[str, ContextCompacted | None], Chat],
         *,
         allow: Callable[[Turn, ToolCall, Tools], Awaitable[Verdict]],
+        servers: Callable[[Path], Awaitable[Tools | None]],
         tools: Callable[[Path], Tools] = table.tools,
-        servers: Callable[[Path], Awaitable[Tools | None]] = no_servers,
     ) -> None:
         self.logs = logs
         self.database = database
@@ -224,20 +220,22 @@ class Turns:
     ) -> AsyncGenerator[AnyBody, None]:
         """The agent loop, with the tools that there are now, told of as the session's first turn was."""
         tools, more = await self.offered(turn.session)
-        if turn.session.catalog is None:
-            turn.session.catalog = Catalog(tools, more).schemas
-            self._spawn(self._keep_catalog(turn.session))
-        every, schemas = {**tools, **(more or {})}, turn.session.catalog
-        allow = partial(self._allowed, turn, every)
+        every, schemas = {**tools, **(more or {})}, turn.session.catalog or Catalog(tools, more).schemas
         bodies = run(
-            messages, chat=chat, tools=tools, allow=allow, more=more, schemas=schemas, steering=steering
+            messages,
+            chat=chat,
+            tools=tools,
+            allow=lambda call: self.allow(turn, call, every),
+            more=more,
+            schemas=schemas,
+            steering=steering,
         )
         async with aclosing(bodies):
             async for body in bodies:
                 yield body
-
-    async def _allowed(self, turn: Turn, tools: Tools, call: ToolCall) -> Verdict:
-        return await self.allow(turn, call, tools)
+                if turn.session.catalog is None:  # no sooner: the turn's beginning is stored first
+                    turn.session.catalog = schemas
+                    self._spawn(self._keep_catalog(turn.session))
 
     async def _keep_catalog(self, session: models.Session) -> None:
         """Store what the model is told of the tools, beside its first answer: nobody waits for it."""
