@@ -124,3 +124,12 @@ def sites(folder: Path, **env: str) -> Role:
     command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "opta.asgi:application"]
     role = Role(command, f"http://127.0.0.1:{port}", folder, env, folder / "sites.log")
     return role.start("/api/health", Host=f"opta.localhost:{port}")
+
+
+def send_endless_head(role: Role, path: str) -> None:
+    """200 MB of a request's head. Raises ConnectionError once the role has had enough of it."""
+    host, port = role.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as stranger:
+        stranger.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nX: ".encode())
+        for _ in range(200):
+            stranger.sendall(b"x" * 1_000_000)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.inference import chat
-from tests.processes import Role
+from tests.processes import Role, send_endless_head
 
 IMAGE = {"role": "user", "content": [{"type": "image_url"}]}
 USER = {"role": "user", "content": "hello"}
@@ -123,6 +123,12 @@ def test_a_body_over_ten_megabytes_is_a_413(lmx: Role):
     for response in (announced, unannounced):
         assert response.status_code == 413
         assert response.json()["error"]["code"] == "body_too_large"
+
+
+def test_a_head_without_an_end_is_read_up_to_a_limit(lmx: Role):
+    with pytest.raises(ConnectionError):
+        send_endless_head(lmx, "/healthz")
+    assert httpx.get(f"{lmx.url}/healthz", headers={"X": "x" * 30_000}).status_code == 200
 
 
 def test_refusals_leave_the_running_answers_alone(lmx: Role):

@@ -12,7 +12,7 @@ from inference.api import websocket
 from inference.api.front import Front
 from inference.config import Config, ConfigError, load, variable
 from inference.pool import Pool
-from opta import body
+from opta import body, head
 
 # Seconds for connections to end by themselves after their answers were ended.
 DRAIN = 1
@@ -51,6 +51,7 @@ class Command(BaseCommand):
             uvicorn.Config(
                 Front(get_asgi_application(), websocket.serve, pool),
                 lifespan="off",
+                http=head.Protocol,
                 ws="websockets-sansio",
                 ws_max_size=body.LIMIT,
                 log_config=None,
