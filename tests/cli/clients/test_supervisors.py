@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cli.clients import supervisors
@@ -31,7 +31,7 @@ def read(unit: str) -> ConfigParser:
 
 def words(line: str) -> list[str]:
     """The words of ExecStart= as systemd.syntax(7) reads them: quotes, then %% and $$."""
-    return [word.replace("\\n", "\n").replace("%%", "%").replace("$$", "$") for word in shlex.split(line)]
+    return [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(line)]
 
 
 def test_systemd_is_told_what_to_run_and_when_to_start_it_again():
@@ -47,6 +47,7 @@ def test_systemd_is_told_what_to_run_and_when_to_start_it_again():
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"])), min_size=1))
+@example(["\\n"])
 def test_systemd_reads_the_words_that_were_written(command: list[str]):
     unit = read(SUPERVISORS["linux"].text(Program(tuple(command), Path("/"), "/bin")).decode())
     assert words(unit["Service"]["ExecStart"]) == command
