@@ -15,9 +15,8 @@ up: .venv/.up ## Install what is missing and start every role; Ctrl-C stops them
 down: ## Stop the roles that `make up` started in another terminal
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m opta.up --stop; else echo "Nothing is installed here, so nothing runs."; fi
 
-# Much of a test is waiting for processes that it started: three at once keep two cores busy.
 test: .venv/.test ## Run all tests (TESTS="path ..." for some); a missing system package skips its tests by name
-	$(BIN)/pytest -n 3 --dist loadfile $(TESTS)
+	$(BIN)/pytest -n 2 --dist loadfile $(TESTS)
 
 lint: .venv/.test ## Check style and format
 	$(BIN)/ruff check .

@@ -19,8 +19,8 @@ from tests.inference import chat
 from tests.inference.test_scheduling import counts
 from tests.processes import Role, wait_until
 
-CLIENTS, FEW = 32, 12
-WHOLE, PART = 300.0, 4.0
+CLIENTS = 32
+WHOLE, PART = 300.0, 8.0
 # Seconds: a runner gives memory back when nobody has asked for anything for IDLE.
 SURELY_IDLE = 1.5 * IDLE
 # What memory may be in the end, as a multiple of what it was after warming up.
@@ -98,10 +98,10 @@ class Client:
 
 async def crowd(url: str, seconds: float, seed: int) -> Counter[str]:
     """How the requests of all clients ended."""
-    longest, clients = (LONGEST, CLIENTS) if seconds > PART else (LONGEST_IN_PART, FEW)
+    longest = LONGEST if seconds > PART else LONGEST_IN_PART
     ends: Counter[str] = Counter()
     until = time.monotonic() + seconds
-    await asyncio.gather(*(Client(url, seed + number, longest, ends).run(until) for number in range(clients)))
+    await asyncio.gather(*(Client(url, seed + number, longest, ends).run(until) for number in range(CLIENTS)))
     return ends
 
 
