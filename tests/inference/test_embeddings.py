@@ -48,8 +48,9 @@ def lmx(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Role
 
 
 @pytest.fixture
-def client(lmx: Role) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{lmx.url}/v1", api_key="none", max_retries=0)
+def client(lmx: Role) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{lmx.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 def post(lmx: Role, path: str, **fields: Any) -> httpx.Response:

@@ -29,8 +29,9 @@ USER = {"role": "user", "content": "hello"}
 
 
 @pytest.fixture
-def client(lmx: Role) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=lmx.url, api_key="none", max_retries=0)
+def client(lmx: Role) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=lmx.url, api_key="none", max_retries=0) as client:
+        yield client
 
 
 def post(lmx: Role, path: str = "messages", **fields: Any) -> httpx.Response:
