@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from gguf import PoolingType
 
@@ -42,3 +43,13 @@ def gguf_lmx(tmp_path_factory: pytest.TempPathFactory, gguf_models: Path) -> Ite
     role = processes.lmx(tmp_path_factory.mktemp("gguf-lmx"), gguf_models)
     yield role
     role.stop()
+
+
+@pytest.fixture
+def client(lmx: Role) -> Iterator[openai.OpenAI]:
+    """OpenAI's client, which raises when an answer is not of its types."""
+    url = f"{lmx.url}/v1"
+    with openai.OpenAI(
+        base_url=url, api_key="none", max_retries=0, _strict_response_validation=True
+    ) as client:
+        yield client

@@ -10,11 +10,6 @@ from tests.inference import chat
 from tests.processes import Role, wait_until
 
 
-@pytest.fixture
-def client(lmx: Role) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{lmx.url}/v1", api_key="none", max_retries=0)
-
-
 def test_it_streams_the_same_text_it_answers_whole(client: openai.OpenAI):
     wanted = {"model": "auto", "messages": chat.HELLO, "temperature": 0, "max_tokens": 40}
     whole = client.chat.completions.create(**wanted)

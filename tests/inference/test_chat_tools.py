@@ -29,14 +29,6 @@ OTHER: dict[str, Any] = {"type": "function", "function": {"name": "listen"}}
 WANTED: dict[str, Any] = {"model": "auto", "messages": chat.HELLO, "max_tokens": 300, "seed": 3}
 
 
-@pytest.fixture
-def client(lmx: Role) -> openai.OpenAI:
-    """A client that raises when an answer is not of its types."""
-    return openai.OpenAI(
-        base_url=f"{lmx.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
-    )
-
-
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "look"}}])
 def test_a_call_that_is_asked_for_comes(client: openai.OpenAI, choice: Any):
     tools = [TOOL, OTHER] if isinstance(choice, dict) else [TOOL]

@@ -25,8 +25,7 @@ def texts(lmx: Role, **fields: Any) -> list[str]:
     return [choice["text"] for choice in choices]
 
 
-def test_it_streams_the_same_text_it_answers_whole(lmx: Role):
-    client = openai.OpenAI(base_url=f"{lmx.url}/v1", api_key="none", max_retries=0)
+def test_it_streams_the_same_text_it_answers_whole(client: openai.OpenAI):
     wanted: dict[str, Any] = {"model": "auto", "prompt": [PROMPT, "a local"], "temperature": 0, "n": 2}
     whole = client.completions.create(**wanted)
     said = dict.fromkeys(range(4), "")

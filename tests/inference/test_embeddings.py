@@ -49,6 +49,7 @@ def lmx(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Role
 
 @pytest.fixture
 def client(lmx: Role) -> Iterator[openai.OpenAI]:
+    """Not strict: it asks for base64, which it checks against its type before it decodes it."""
     with openai.OpenAI(base_url=f"{lmx.url}/v1", api_key="none", max_retries=0) as client:
         yield client
 

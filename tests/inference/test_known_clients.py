@@ -116,11 +116,11 @@ def test_it_is_answered(lmx: Role, client: str):
 
 
 def test_anthropics_client_lists_the_models(lmx: Role):
-    client = anthropic.Anthropic(base_url=lmx.url, api_key="none", max_retries=0)
-    (found,) = list(client.models.list(limit=1000))
+    with anthropic.Anthropic(base_url=lmx.url, api_key="none", max_retries=0) as client:
+        (found,) = list(client.models.list(limit=1000))
+        assert client.models.retrieve("opta-tiny") == found
     assert (found.id, found.type, found.display_name) == ("opta-tiny", "model", "opta-tiny")
     assert found.created_at.timestamp() == httpx.get(f"{lmx.url}/v1/models/opta-tiny").json()["created"]
-    assert client.models.retrieve("opta-tiny") == found
 
 
 @pytest.mark.parametrize("nothing", ["", []])

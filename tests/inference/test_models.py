@@ -14,9 +14,9 @@ from tests.processes import Role
 def test_a_model_is_found_by_an_id_with_slashes(start_lmx: Callable[..., Role], models: Path, tmp_path: Path):
     shutil.copytree(models / "opta-tiny", tmp_path / "org" / "tiny")
     lmx = start_lmx(LMX_MODELS=str(tmp_path))
-    client = openai.OpenAI(base_url=f"{lmx.url}/v1", api_key="none", max_retries=0)
-    assert [model.id for model in client.models.list()] == ["org/tiny"]
-    assert client.models.retrieve("org/tiny").id == "org/tiny"
+    with openai.OpenAI(base_url=f"{lmx.url}/v1", api_key="none", max_retries=0) as client:
+        assert [model.id for model in client.models.list()] == ["org/tiny"]
+        assert client.models.retrieve("org/tiny").id == "org/tiny"
     for path in ("org/tiny", "org%2Ftiny", "auto"):
         found = httpx.get(f"{lmx.url}/v1/models/{path}").json()
         assert (found["id"], found["lmx"]["loaded"], found["lmx"]["kind"]) == ("org/tiny", False, "chat")

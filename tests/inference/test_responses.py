@@ -15,14 +15,6 @@ from tests.processes import Role
 WANTED: dict[str, Any] = {"model": "auto", "input": "hello", "temperature": 0, "max_output_tokens": 12}
 
 
-@pytest.fixture
-def client(lmx: Role) -> openai.OpenAI:
-    """A client that raises when an answer is not of its types."""
-    return openai.OpenAI(
-        base_url=f"{lmx.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
-    )
-
-
 def post(lmx: Role, **fields: Any) -> httpx.Response:
     return httpx.post(f"{lmx.url}/v1/responses", json={**WANTED, **fields}, timeout=60)
 
