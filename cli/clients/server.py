@@ -24,6 +24,7 @@ Body = TypeVar("Body", bound=BaseModel)
 ASIDE_SECONDS = 10.0
 # More of what a server says in refusal nobody reads.
 REFUSAL_BYTES = 100_000
+HEADERS = {"User-Agent": "opta", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 
 
 class Known(BaseModel):
@@ -70,14 +71,8 @@ class Server(ABC):
         self.secret: str | None = None
         self.finding: asyncio.Task[str | None] | None = None
         self.breaker = breaker or Breaker()
-        # Reading has limits of its own, which any byte puts off; trust_env: no proxy, no .netrc.
-        timeout = httpx.Timeout(None, connect=self.limits.connect_seconds)
-        self.http = httpx.AsyncClient(
-            transport=Lan() if lan else Open(),
-            timeout=timeout,
-            trust_env=False,
-            headers={"User-Agent": "opta"},
-        )
+        # Without httpx's client: no proxy, no .netrc, no cookie and no redirect has a say.
+        self.http = (Lan if lan else Open)(self.limits.connect_seconds)
 
     @abstractmethod
     def chat(
@@ -120,7 +115,7 @@ class Server(ABC):
         return self.name
 
     async def close(self) -> None:
-        await self.http.aclose()
+        self.http.close()
 
     async def fetch(
         self, url: str, *, method: str = "GET", within: float = ASIDE_SECONDS, **request: Any
@@ -135,9 +130,9 @@ class Server(ABC):
     @asynccontextmanager
     async def answer(self, method: str, url: str, **request: Any) -> AsyncIterator[httpx.Response]:
         """The response, once its status is 200; what goes wrong then and later becomes a Failure."""
-        headers = await self.headers()
+        headers = {**HEADERS, **await self.headers()}
         try:
-            said = self.http.build_request(method, url, headers=headers, **request)
+            said = httpx.Request(method, url, headers=headers, **request)
         except httpx.InvalidURL as error:
             message = f"{self.title} cannot be reached: {self.url} is no address ({error})."
             raise Unreachable(self.unreachable, message) from error
@@ -157,7 +152,7 @@ class Server(ABC):
         self.breaker.trying()
         try:
             async with asyncio.timeout(limits.connect_seconds + limits.first_token_seconds):
-                response = await self.http.send(request, stream=True)
+                response = await self.http.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             self.breaker.failed()
             what = str(error) or f"it did not answer within {limits.connect_seconds:g} s"

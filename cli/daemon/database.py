@@ -62,13 +62,14 @@ def erase() -> None:
 @contextmanager
 def unsynced() -> Iterator[None]:
     """A transaction that outlives the process from its commit on, and a power cut from the next `sync` on."""
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        try:
-            with transaction.atomic():
-                yield
-        finally:
-            cursor.execute("PRAGMA synchronous=FULL")
+    connection.ensure_connection()
+    sqlite = connection.connection
+    sqlite.execute("PRAGMA synchronous=NORMAL")
+    try:
+        with transaction.atomic():
+            yield
+    finally:
+        sqlite.execute("PRAGMA synchronous=FULL")
 
 
 def sync() -> None:

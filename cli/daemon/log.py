@@ -35,6 +35,9 @@ BLOCK = 1000
 # Text is gathered this long before it is shown as one event, and shown this long before it is stored.
 GATHER_SECONDS = 0.05
 STORE_SECONDS = 0.5
+# Rounds of the event loop in which a turn's request gets on its way before its beginning is written: SQLite's
+# thread would only take the interpreter from it, and the model has its own time to take.
+AHEAD = 7
 # Events read from rows at a time, and kept in memory at most once they are rows.
 PAGE = 200
 
@@ -95,6 +98,8 @@ class Log:
                     self._stand(past.session)
                     self.past = past
                 facts = [(turn, body) for body in opening(self.past)]
+                for _ in range(AHEAD):
+                    await asyncio.sleep(0)
                 return (await self._commit(*facts, change=change, within=unsynced))[-len(facts) :]
         finally:
             self._show_text()

@@ -22,14 +22,14 @@ DELTAS = [each.model_fields["type"].default for each in events.DELTAS]
 # What stands between a user's message and the model is written without the ORM, in a tenth of its time.
 INSERT_TURN = """
     INSERT INTO daemon_turn (session_id, id, text, model, interactive, state, seq, created)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-COUNT_TURN = "UPDATE daemon_session SET turns = turns + 1, title = %s WHERE id = %s"
+COUNT_TURN = "UPDATE daemon_session SET turns = turns + 1, title = ? WHERE id = ?"
 UPDATE_SESSION = """
-    UPDATE daemon_session SET reserved = %s, seq = coalesce(%s, seq), updated = coalesce(%s, updated)
-    WHERE id = %s
+    UPDATE daemon_session SET reserved = ?, seq = coalesce(?, seq), updated = coalesce(?, updated)
+    WHERE id = ?
 """
-INSERT_EVENT = "INSERT INTO daemon_event (session_id, seq, turn, type, data) VALUES (%s, %s, %s, %s, %s)"
+INSERT_EVENT = "INSERT INTO daemon_event (session_id, seq, turn, type, data) VALUES (?, ?, ?, ?, ?)"
 SELECT_FACTS = f"""
     SELECT data FROM daemon_event
     WHERE session_id = %s AND type NOT IN ({", ".join(["%s"] * len(DELTAS))}) ORDER BY seq
@@ -38,7 +38,7 @@ SELECT_NEWER = """
     SELECT seq, turn, data FROM daemon_event
     WHERE session_id = %s AND seq > %s AND seq <= %s ORDER BY seq LIMIT %s
 """
-INSERT_PASSAGE = "INSERT INTO daemon_passage (session_id, seq, turn, text) VALUES (%s, %s, %s, %s)"
+INSERT_PASSAGE = "INSERT INTO daemon_passage (session_id, seq, turn, text) VALUES (?, ?, ?, ?)"
 
 
 class Lost(Exception):
@@ -219,9 +219,8 @@ def write(sql: str, *rows: Sequence[Any]) -> int:
     """Execute a statement for each of these; how many rows it touched."""
     if not rows:
         return 0
-    with connection.cursor() as cursor:
-        cursor.executemany(sql, rows)
-        return int(cursor.rowcount)
+    with connection.wrap_database_errors:
+        return int(connection.connection.executemany(sql, rows).rowcount)
 
 
 def stamp(time: datetime) -> str:

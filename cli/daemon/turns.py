@@ -233,7 +233,8 @@ class Turns:
         async with aclosing(bodies):
             async for body in bodies:
                 yield body
-                if turn.session.catalog is None:  # no sooner: the turn's beginning is stored first
+                # No sooner: the turn's beginning is stored first, and its first words are not kept waiting.
+                if turn.session.catalog is None and not isinstance(body, DELTAS):
                     turn.session.catalog = schemas
                     self._spawn(self._keep_catalog(turn.session))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from os.path import isfile
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -72,8 +73,8 @@ class Named:
 
 def named(cwd: Path) -> list[Named]:
     """The servers for sessions in `cwd`: the user's, and those of trusted folders, the nearest last."""
-    projects = ((folder / OF_A_PROJECT, folder) for folder in (*reversed(cwd.parents), cwd))
-    allowed = ((file, folder) for file, folder in projects if file.is_file() and trust.trusted(folder))
+    projects = (folder for folder in (*reversed(cwd.parents), cwd) if isfile(f"{folder}/{OF_A_PROJECT}"))
+    allowed = ((folder / OF_A_PROJECT, folder) for folder in projects if trust.trusted(folder))
     files = [(paths.opta_home() / OF_THE_USER, Path.home()), *allowed]
     return [each for file, folder in files for each in read(file, folder)]
 
