@@ -37,7 +37,7 @@ GATHER_SECONDS = 0.05
 STORE_SECONDS = 0.5
 # Rounds of the event loop in which a turn's request gets on its way before its beginning is written: SQLite's
 # thread would only take the interpreter from it, and the model has its own time to take.
-AHEAD = 7
+AHEAD = 5
 # Events read from rows at a time, and kept in memory at most once they are rows.
 PAGE = 200
 
