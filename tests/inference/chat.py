@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -39,6 +41,15 @@ def streaming(url: str, **fields: Any) -> Iterator[Iterator[dict[str, Any]]]:
         yield chunks(response)
 
 
+@contextmanager
+def unanswered(url: str, **fields: Any) -> Iterator[None]:
+    """A request whose answer is not waited for; leaving hangs up."""
+    with closing(HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
+        told = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body(**fields)), told)
+        yield
+
+
 def chunks(response: httpx.Response) -> Iterator[dict[str, Any]]:
     for line in response.iter_lines():
         if line.startswith("data: {"):
@@ -50,13 +61,26 @@ def content(found: list[dict[str, Any]]) -> str:
     return "".join(delta.get("content", "") for delta in deltas)
 
 
+def status(url: str) -> dict[str, Any]:
+    return dict(httpx.get(f"{url}/admin/status", timeout=30).json())
+
+
 def runner(url: str) -> dict[str, Any]:
     """The only runner, as `/admin/status` tells it."""
-    (found,) = httpx.get(f"{url}/admin/status", timeout=30).json()["runners"]
+    (found,) = status(url)["runners"]
     return dict(found)
 
 
+def decoding(url: str) -> int:
+    """How many answers are being made; a model that is still loaded makes none."""
+    return sum(found["activity"]["decoding"] for found in status(url)["runners"])
+
+
 def idle(url: str) -> bool:
-    found = runner(url)
-    activity = found["activity"]
-    return found["in_flight"] == 0 and activity["prefilling"] == 0 and activity["decoding"] == 0
+    found = status(url)
+    return not found["loading"] and all(map(at_rest, found["runners"]))
+
+
+def at_rest(runner: dict[str, Any]) -> bool:
+    activity = runner["activity"]
+    return runner["in_flight"] == activity["prefilling"] == activity["decoding"] == 0

@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
-import pytest
 
 from tests.inference import chat
 from tests.processes import Role, wait_until
@@ -140,8 +139,8 @@ def test_hanging_up_ends_every_choice_those_that_wait_too(lmx: Role):
 
 
 def test_hanging_up_on_a_whole_answer_ends_the_generation_too(lmx: Role):
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{lmx.url}/v1/chat/completions", json=chat.body(max_tokens=8000), timeout=0.3)
+    with chat.unanswered(lmx.url, max_tokens=8000):
+        wait_until(lambda: chat.decoding(lmx.url) == 1, "the generation to begin")
     wait_until(lambda: chat.idle(lmx.url), "the sequence to leave the batch", 5)
 
 

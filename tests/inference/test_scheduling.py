@@ -1,12 +1,9 @@
 """Many at once, over HTTP: who waits, who is refused, and what hanging up ends."""
 
-import json
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -92,10 +89,7 @@ def test_a_full_queue_is_429_and_says_when_to_ask_again(full: Role):
 
 
 def test_hanging_up_gives_up_a_place_in_the_queue(full: Role):
-    with socket.create_connection(("127.0.0.1", urlsplit(full.url).port or 0)) as waiting:
-        wanted = json.dumps(chat.body()).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(wanted)}\r\n"
-        waiting.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + wanted)
+    with chat.unanswered(full.url):
         wait_until(lambda: counts(full.url)[0] == 1, "it to wait")
     wait_until(lambda: counts(full.url) == (0, 0, ROWS), "its place to be free")
 
