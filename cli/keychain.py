@@ -4,6 +4,8 @@ import errno
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -34,11 +36,9 @@ def find(name: str) -> str | None:
     """The key under a name. The file is asked too: it may be from a time without a keychain."""
     import keyring  # 120 ms, which only a provider with a key costs
 
-    try:
+    found = None
+    with optional():
         found = keyring.get_password(SERVICE, name)
-    except Exception as error:  # there is none, or it is locked; what a backend raises is its own
-        log.info("the system's keychain cannot be asked: %s", error)
-        found = None
     return found or kept().get(name)
 
 
@@ -47,23 +47,28 @@ def forget(name: str) -> None:
     import keyring
 
     write({key: value for key, value in kept().items() if key != name})
-    try:
+    with optional():  # nothing was kept where nothing can be asked
         if keyring.get_password(SERVICE, name) is not None:
             keyring.delete_password(SERVICE, name)
-    except Exception as error:  # nothing was kept where nothing can be asked
-        log.info("the system's keychain cannot be asked: %s", error)
 
 
 def keep(name: str, secret: str) -> bool:
     """Whether the system's keychain took the key: read back, for some take and forget."""
     import keyring
 
-    try:
+    with optional():
         keyring.set_password(SERVICE, name, secret)
         return keyring.get_password(SERVICE, name) == secret
-    except Exception as error:  # as above
+    return False
+
+
+@contextmanager
+def optional() -> Iterator[None]:
+    """Go on without the system's keychain where there is none, or it is locked."""
+    try:
+        yield
+    except Exception as error:  # a backend raises what its system does: keyring's own errors are not all
         log.info("the system's keychain cannot be asked: %s", error)
-        return False
 
 
 def kept() -> dict[str, str]:
