@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from cli.clients.server import Server
-from cli.protocol.events import ENDINGS, EVENTS, Event, ToolDone, TurnDone, TurnFailed, TurnStarted
+from cli.protocol.events import ENDINGS, EVENTS, Body, Event, ToolDone, TurnDone, TurnFailed, TurnStarted
 from cli.tools.table import TOOLS
 from opta.version import VERSION
 
@@ -37,7 +37,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # A series beside each counter that says when it was first counted.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client
         self.registry = CollectorRegistry(auto_describe=True)
         self.born = monotonic()
         # When a turn of which nothing was seen yet began, by its session and id.
@@ -114,7 +114,7 @@ class Metrics:
         name = done.name if done.name in self.tools else "unknown"
         self.calls.labels(name, "ok" if done.ok else "failed").inc()
 
-    def _end(self, ending: object) -> None:
+    def _end(self, ending: Body) -> None:
         match ending:
             case TurnDone(usage=usage):
                 self.read.inc(usage.prompt_tokens)
@@ -147,12 +147,12 @@ class Health(Collector):
         yield from (lost, open)
 
 
-def kind_of(event: type) -> str:
-    kind: str = event.model_fields["type"].default  # type: ignore[attr-defined]  # an event's class
+def kind_of(event: type[Body]) -> str:
+    kind: str = event.model_fields["type"].default
     return kind
 
 
-def word(ending: type) -> str:
+def word(ending: type[Body]) -> str:
     """`done` for turn.done."""
     return kind_of(ending).partition(".")[2]
 

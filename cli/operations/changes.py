@@ -11,9 +11,8 @@ from opta.strict import Strict
 
 def patch_model(model: type[BaseModel], name: str) -> type[BaseModel]:
     """What a merge patch of a model may be: each of its fields as it is, in part, left out, or null."""
-    fields = {key: (partial(field) | None, None) for key, field in model.model_fields.items()}
-    made: type[BaseModel] = create_model(name, __base__=Strict, __doc__=model.__doc__, **fields)  # type: ignore[call-overload]
-    return made
+    fields: dict[str, Any] = {key: (partial(field) | None, None) for key, field in model.model_fields.items()}
+    return create_model(name, __base__=Strict, __doc__=model.__doc__, **fields)
 
 
 def partial(field: FieldInfo) -> Any:
@@ -21,7 +20,7 @@ def partial(field: FieldInfo) -> Any:
     kind = field.annotation
     if get_origin(kind) is dict:
         key, value = get_args(kind)
-        return dict[key, part(value) | None]  # type: ignore[misc,valid-type]
+        return dict[key, part(value) | None]  # type: ignore[misc,valid-type]  # types known at run time
     kind = part(kind)
     return Annotated[(kind, *field.metadata)] if field.metadata else kind
 

@@ -265,7 +265,7 @@ class JobEnded(Body):
     next: int
 
 
-EVENTS = (
+EVENTS: tuple[type[Body], ...] = (
     TurnQueued,
     TurnStarted,
     TurnSteered,

@@ -1,7 +1,7 @@
 """How the events of an answer are written to its client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from inference.api.answers import stream
 from inference.errors import RunnerDied
@@ -12,7 +12,7 @@ from opta.errors import Refusal
 
 
 def written(told: Sequence[Event | Pause | Refusal], first: bytes = b"") -> list[bytes]:
-    async def events() -> AsyncIterator[Event | Pause]:
+    async def events() -> AsyncGenerator[Event | Pause]:
         for one in told:
             if isinstance(one, Refusal):
                 raise one
@@ -20,7 +20,7 @@ def written(told: Sequence[Event | Pause | Refusal], first: bytes = b"") -> list
 
     async def collect() -> list[bytes]:
         answer = stream(
-            events(),  # type: ignore[arg-type]
+            events(),
             lambda event: [event.text.encode()] if isinstance(event, Text) else [],
             lambda error: error.code.encode(),
             first=first,

@@ -192,7 +192,7 @@ def test_their_client_puts_a_stream_together_to_what_is_answered_whole(case: str
     finish = Finish(1, prompt_tokens=9, cached_tokens=4, completion_tokens=20, reasoning_tokens=3)
     choice = Choice()
     for event in ANSWERS[case]:
-        choice.add(event)  # type: ignore[arg-type]
+        choice.add(event)
     whole = anthropic.types.Message.model_validate_json(encode(Reply("m", 20, "msg_1").whole(choice, finish)))
     reply = Reply("m", 20, "msg_1")
     frames = [reply.begin(9), *(frame for event in [*ANSWERS[case], finish] for frame in reply.frames(event))]

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -75,8 +76,8 @@ def user(text: str) -> Message:
     return Message("user", text)
 
 
-def assistant(text: str, **more: object) -> Message:
-    return Message("assistant", text, **more)  # type: ignore[arg-type]
+def assistant(text: str, **more: Any) -> Message:
+    return Message("assistant", text, **more)
 
 
 def reused(first: Prepared, second: Prepared) -> int:

@@ -214,7 +214,7 @@ def test_a_tools_schema_is_refused_by_the_tools_place():
 
 
 def test_without_a_chat_there_is_no_tool():
-    assert constraint(Generate(1, Chat([], STRICT), tool_choice="none"), HERMES, "") is None  # type: ignore[arg-type]
+    assert constraint(Generate(1, Chat([], STRICT), tool_choice="none"), HERMES, "") is None
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ class Stage:
         self.steps: SimpleQueue[Step] = SimpleQueue()
         self.failures: SimpleQueue[Exception] = SimpleQueue()
         self.scheduler = Scheduler(
-            lambda: self.engine,  # type: ignore[arg-type,return-value]
+            lambda: self.engine,
             Queue(limit),
             ready=self.ready.put,
             deliver=self.steps.put,

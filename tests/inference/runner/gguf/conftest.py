@@ -25,8 +25,7 @@ def load_gguf(gguf_models: Path) -> Callable[..., Loaded]:
         name: str = "tiny-gguf", kind: str = "chat", context: int = 2048, cache_bytes: int = 1 << 26
     ) -> Loaded:
         (file,) = (gguf_models / name).glob("*.gguf")
-        found = load(Assignment("gguf", str(file), kind, context, cache_bytes))
-        return found  # type: ignore[return-value]
+        return load(Assignment("gguf", str(file), kind, context, cache_bytes))
 
     return loading
 

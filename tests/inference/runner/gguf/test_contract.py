@@ -4,6 +4,7 @@ import ctypes
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import llama_cpp as C
 import pytest
@@ -86,12 +87,12 @@ VALUES = {
 TYPES = {"llama_token": i32, "llama_pos": i32, "llama_seq_id": i32}
 
 
-def alike(found: type, expected: type | None) -> bool:
+def alike(found: Any, expected: type | None) -> bool:
     """ctypes has several names for one type, and llama_cpp some of its own for pointers."""
     if expected is None or found is None:
         return found is expected
     if expected is ids:
-        return found._type_ is i32  # type: ignore[attr-defined]
+        return found._type_ is i32
     return found is expected or (ctypes.sizeof(found), found.__name__) == (
         ctypes.sizeof(expected), expected.__name__
     )  # fmt: skip

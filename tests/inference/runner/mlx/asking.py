@@ -1,5 +1,7 @@
 """Jobs for an engine in this process, and what it answers."""
 
+from typing import Any
+
 from inference.request import Sampling
 from inference.runner.engine import Engine, Job, Token
 
@@ -9,9 +11,9 @@ def prompt(seed: int, length: int) -> list[int]:
     return [100 + (97 * seed + 31 * place) % 3900 for place in range(length)]
 
 
-def job(id: int, tokens: list[int], max_tokens: int = 8, **fields: object) -> Job:
+def job(id: int, tokens: list[int], max_tokens: int = 8, **fields: Any) -> Job:
     sampling = fields.pop("sampling", Sampling(temperature=0))
-    return Job(id, tokens, max_tokens, sampling, **fields)  # type: ignore[arg-type]
+    return Job(id, tokens, max_tokens, sampling, **fields)
 
 
 def finish(engine: Engine, budget: int = 512) -> dict[int, list[Token]]:
