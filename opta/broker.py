@@ -23,7 +23,8 @@ class Channel(filesystem.Channel):
     moves each message through /tmp.
     """
 
-    def _put(self, queue: str, payload: Any, **options: Any) -> None:  # type: ignore[override]  # kombu's, too
+    # Kombu's two base classes have two names for the payload.
+    def _put(self, queue: str, payload: Any, **options: Any) -> None:  # type: ignore[override]  # as above
         name = f"{time.time_ns()}_{uuid.uuid4()}"
         draft = Path(self.data_folder_out) / f"{name}.draft"
         draft.write_text(dumps(payload))

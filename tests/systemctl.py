@@ -6,22 +6,33 @@ RECORD is a file that gets a line for each call. What a unit starts has the unit
 """
 
 import os
+import select
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from configparser import ConfigParser
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 
+class Unit(ConfigParser):
+    """A unit file as far as an INI file goes: an option that is there twice would raise."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(interpolation=None, delimiters=("=",))
+        self.read_string(text)
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 def service(unit: str) -> dict[str, str]:
-    parser = ConfigParser(interpolation=None, delimiters=("=",))
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(Path(os.environ["XDG_CONFIG_HOME"]) / "systemd" / "user" / unit)
-    return dict(parser["Service"])
+    file = Path(os.environ["XDG_CONFIG_HOME"]) / "systemd" / "user" / unit
+    return dict(Unit(file.read_text())["Service"])
 
 
 def supervise(unit: str, pids: Path) -> None:
@@ -37,17 +48,29 @@ def supervise(unit: str, pids: Path) -> None:
         found = service(unit)
 
 
-def running(pids: Path) -> list[psutil.Process]:
+def running(pids: Path) -> list[int]:
     """The supervisor of a unit and what it runs, as far as they are alive."""
     known = pids.read_text().split() if pids.exists() else []
-    alive = [psutil.Process(int(pid)) for pid in known if psutil.pid_exists(int(pid))]
-    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    return [int(pid) for pid in known if alive(int(pid))]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def launch(record: Path, unit: str) -> None:
     command = [sys.executable, __file__, str(record), "--user", "supervise", unit]
     with open(os.devnull, "r+b") as null:
         subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)
+
+
+def join(pid: int) -> None:
+    """Wait until a process that is no child of ours has ended, also where nobody takes note of its end."""
+    with suppress(ProcessLookupError):
+        select.select([os.pidfd_open(pid)], [], [])
 
 
 def main() -> None:
@@ -59,14 +82,15 @@ def main() -> None:
         supervise(unit, pids)
     elif verb == "start":
         while len(running(pids)) == 1:  # what it ran has just ended: it starts it again, or ends as well
-            time.sleep(0.02)
+            time.sleep(0.02)  # which of the two, nothing tells another process
         if not running(pids):
             launch(record, unit)
     elif verb == "disable":
-        for process in running(pids)[1:]:
-            process.send_signal(signal.SIGTERM)
-        while running(pids):
-            time.sleep(0.02)
+        found = running(pids)
+        for pid in found[1:]:
+            os.kill(pid, signal.SIGTERM)
+        for pid in found:
+            join(pid)
 
 
 if __name__ == "__main__":

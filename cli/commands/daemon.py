@@ -137,7 +137,7 @@ def grow(log: BinaryIO, file: Path) -> BinaryIO:
         with log:
             click.echo(log.read(), nl=False)  # what came before the new one was begun
         return file.open("rb")
-    time.sleep(0.2)
+    time.sleep(0.2)  # a file that grows wakes nobody who reads it
     return log
 
 

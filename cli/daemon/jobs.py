@@ -35,7 +35,7 @@ from opta.errors import Refusal
 log = logging.getLogger(__name__)
 
 RUNNING_AT_ONCE = 20
-# How often a job's files are looked at.
+# How often a job's files are looked at: its keeper, which outlives the daemon, wakes nobody.
 LOOK_SECONDS = 0.1
 # Between two events that say there is more output: a second, and once it is longer this part of the job's
 # age, for each is kept in the log. They are for whoever follows the session meanwhile.

@@ -154,7 +154,7 @@ def store(file: Path, text: str) -> None:
         except FileNotFoundError:
             return  # the folder was taken away: nobody asks any more
         except OSError:
-            time.sleep(RETRY_SECONDS)
+            time.sleep(RETRY_SECONDS)  # a disk that has room again wakes nobody
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ async def test_a_turn_goes_on_when_something_is_allowed_between_what_is_not():
 
 async def test_the_time_in_which_somebody_is_asked_is_not_the_turns():
     async def thinks(call: ToolCall) -> Verdict:
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(1.2)  # what is measured here is time itself
         return Verdict(True)
 
     model = Model([wants("1", "add", '{"a": 1}')], ["done"])

@@ -3,7 +3,6 @@
 import plistlib
 import shlex
 import subprocess
-from configparser import ConfigParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from cli.clients import supervisors
 from cli.clients.supervisors import SUPERVISORS, WINDOWS, Program
+from tests.systemctl import Unit
 
 ODD = Program(
     ("/opt/my python/bin/python", "-P", "-m", "cli.daemon", "--home", '/home/ä/100% $HOME "x"\\'),
@@ -21,21 +21,13 @@ ODD = Program(
 )
 
 
-def read(unit: str) -> ConfigParser:
-    """A unit file as far as an INI file goes: an option that is there twice would raise."""
-    parser = ConfigParser(interpolation=None, delimiters=("=",))
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(unit)
-    return parser
-
-
 def words(line: str) -> list[str]:
     """The words of ExecStart= as systemd.syntax(7) reads them: quotes, then %% and $$."""
     return [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(line)]
 
 
 def test_systemd_is_told_what_to_run_and_when_to_start_it_again():
-    unit = read(SUPERVISORS["linux"].text(ODD).decode())
+    unit = Unit(SUPERVISORS["linux"].text(ODD).decode())
     service = unit["Service"]
     assert words(service["ExecStart"]) == list(ODD.command)
     assert words(service["Environment"]) == [f"PATH={ODD.search}"]
@@ -49,7 +41,7 @@ def test_systemd_is_told_what_to_run_and_when_to_start_it_again():
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"])), min_size=1))
 @example(["\\n"])
 def test_systemd_reads_the_words_that_were_written(command: list[str]):
-    unit = read(SUPERVISORS["linux"].text(Program(tuple(command), Path("/"), "/bin")).decode())
+    unit = Unit(SUPERVISORS["linux"].text(Program(tuple(command), Path("/"), "/bin")).decode())
     assert words(unit["Service"]["ExecStart"]) == command
 
 
