@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from acp.ws.client import create_websocket_stream
 
 from tests.cli.daemon.conftest import V3, body, kind, until
 from tests.processes import ROOT, Role
-from tests.scripted import Scripted, call, end, says, scripted, text
+from tests.scripted import Scripted, call, end, says, text
 
 
 class Editor(acp.Client):
@@ -52,14 +52,13 @@ class Editor(acp.Client):
 
 
 @pytest.fixture
-async def model(standing: tuple[Role, int]) -> AsyncIterator[Scripted]:
-    async with scripted(standing[1]) as script:
-        yield script
+def model(standing_model: Scripted) -> Scripted:
+    return standing_model
 
 
 @pytest.fixture
-async def v3(standing: tuple[Role, int], connect: Callable[[Role], V3]) -> V3:
-    return connect(standing[0])
+def v3(standing_v3: V3) -> V3:
+    return standing_v3
 
 
 @pytest.fixture

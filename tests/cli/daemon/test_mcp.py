@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,17 @@ from cli.clients.daemon import Address, Daemon
 from cli.commands.mcp import make_server
 from tests.cli.daemon.conftest import V3, kind, until
 from tests.processes import ROOT, Role
-from tests.scripted import Scripted, end, says, scripted, text
+from tests.scripted import Scripted, end, says, text
 
 
 @pytest.fixture
-async def model(standing: tuple[Role, int]) -> AsyncIterator[Scripted]:
-    async with scripted(standing[1]) as script:
-        yield script
+def model(standing_model: Scripted) -> Scripted:
+    return standing_model
 
 
 @pytest.fixture
-async def v3(standing: tuple[Role, int], connect: Callable[[Role], V3]) -> V3:
-    return connect(standing[0])
+def v3(standing_v3: V3) -> V3:
+    return standing_v3
 
 
 def serving(role: Role, folder: Path) -> Client:

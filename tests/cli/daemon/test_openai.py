@@ -1,7 +1,7 @@
 """`/v1`, asked by OpenAI's own Python client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from openai import AsyncOpenAI
 
 from tests.cli.daemon.conftest import V3, kind, until
 from tests.processes import Role
-from tests.scripted import Scripted, call, end, says, scripted, text
+from tests.scripted import Scripted, call, end, says, text
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +20,13 @@ def allowed(standing: tuple[Role, int]) -> None:
 
 
 @pytest.fixture
-async def model(standing: tuple[Role, int]) -> AsyncIterator[Scripted]:
-    async with scripted(standing[1]) as script:
-        yield script
+def model(standing_model: Scripted) -> Scripted:
+    return standing_model
 
 
 @pytest.fixture
-async def v3(standing: tuple[Role, int], connect: Callable[[Role], V3]) -> V3:
-    return connect(standing[0])
+def v3(standing_v3: V3) -> V3:
+    return standing_v3
 
 
 @pytest.fixture
