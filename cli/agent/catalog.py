@@ -163,6 +163,11 @@ class Catalog:
         self.schemas = [offer.schema() for offer in self.core.values()] if schemas is None else list(schemas)
         self.offered = {name: offer.parameters for name, offer in self.offers.items()}
 
+    def tool(self, name: str) -> Tool | None:
+        """What a call of this name runs."""
+        offer = self.offers.get(name)
+        return offer.tool if offer else None
+
     def meant(self, call: ToolCall) -> ToolCall:
         """The call without what only carried it: a namespace, or `call_tool`."""
         call = call.model_copy(update={"name": self._known(call.name)})

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from cli.agent import history as conversation
 from cli.agent.budget import Budget, Spent
-from cli.agent.catalog import Catalog, Tools
+from cli.agent.catalog import Catalog
 from cli.agent.execute import Allow, Ready, ready, results
 from cli.agent.repetition import Repetition
 from cli.agent.rescue import Sieve
@@ -91,19 +91,13 @@ async def run(
     messages: Sequence[Message],
     *,
     chat: Chat,
-    tools: Tools,
+    catalog: Catalog,
     allow: Allow,
-    more: Tools | None = None,
-    schemas: Sequence[dict[str, Any]] | None = None,
     budget: Budget | None = None,
     steering: Steering | None = None,
 ) -> AsyncGenerator[AnyBody, None]:
-    """One turn: yields its events up to TurnDone or TurnStopped. Raises Failure, or what `chat` raises.
-
-    The model sees `tools`, and those of `more` it finds by searching; or it sees `schemas`, as the session
-    told it of them before.
-    """
-    turn = Turn(messages, chat, Catalog(tools, more, schemas), budget or Budget())
+    """One turn: yields its events up to TurnDone or TurnStopped. Raises Failure, or what `chat` raises."""
+    turn = Turn(messages, chat, catalog, budget or Budget())
     steering = steering or Steering()
     while True:
         for steer in await steering.take():

@@ -74,6 +74,8 @@ class Log:
         self.lock = asyncio.Lock()
         self.more = asyncio.Event()
         self.closed = False
+        # Whether the session was deleted: another one of its name has a log of its own.
+        self.gone = False
         # Why the turn under way cannot end for now: nobody should wait for what does not come.
         self.stuck: Refusal | None = None
 
@@ -102,16 +104,16 @@ class Log:
                     await asyncio.sleep(0)
                 return (await self._commit(*facts, change=change, within=unsynced))[-len(facts) :]
         finally:
-            self._show_text()
+            self.show_text()
 
     def write(self, delta: Delta) -> None:
-        """A piece of the turn under way, shown at once or with what follows in the next 50 ms."""
+        """A piece of the turn under way, shown soon or with what follows in the next 50 ms."""
         if self.deltas and type(self.deltas[-1]) is type(delta):
             delta = joined(self.deltas.pop(), delta)
         self.deltas.append(delta)
         if self.timer is None:
             loop = asyncio.get_running_loop()
-            self.timer = loop.call_at(self.shown_at + GATHER_SECONDS, self._show_text)
+            self.timer = loop.call_at(self.shown_at + GATHER_SECONDS, self.show_text)
 
     async def flush(self) -> None:
         """Show and store all that was written so far. Raises what `append` raises."""
@@ -190,7 +192,7 @@ class Log:
             async with self.lock:
                 return (await self._commit((turn, body), change=change))[-1]
         finally:
-            self._show_text()
+            self.show_text()
 
     async def _commit(
         self,
@@ -220,6 +222,8 @@ class Log:
         change: Callable[[], None] | None = None,
         within: Transaction = transaction.atomic,
     ) -> None:
+        if self.gone:
+            raise UnknownSession(self.session)
         batch = [*self.tail[self.stored :], *fresh]
         writer = writer_after(fresh[-1], self.writer) if fresh else self.writer
         # Only text is shown ahead of its row, and there is none while no turn is under way.
@@ -246,7 +250,7 @@ class Log:
         self._wake()
         self.metrics.see(self.session, events)
 
-    def _show_text(self) -> None:
+    def show_text(self) -> None:
         """Show the gathered text, unless rows are being written or no number is reserved: then soon."""
         if self.timer:
             self.timer.cancel()
@@ -271,7 +275,7 @@ class Log:
                     self._trim()
         except Refusal as error:  # the text stays in memory: the next fact or save stores it too
             log.warning("session %s: %s", self.session, error.message)
-        self._show_text()
+        self.show_text()
 
     def shed(self) -> None:
         """Keep nothing in memory that is stored: its rows are fewer since some were deleted."""
@@ -326,6 +330,7 @@ class Logs:
     def drop(self, session: str) -> None:
         """End the streams of a session that was deleted; one of its name begins anew."""
         if found := self.open.pop(session, None):
+            found.gone = True
             found.close()
 
     def close(self) -> None:

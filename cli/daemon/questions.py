@@ -6,7 +6,7 @@ from json import loads
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cli.agent.catalog import Tools
+from cli.agent.catalog import Tool
 from cli.agent.execute import Verdict
 from cli.agent.policy import Call, call_of, decide, exactly
 from cli.daemon import rules
@@ -46,9 +46,8 @@ class Questions:
         self.open: dict[str, Question] = {}
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def judge(self, turn: Turn, call: ToolCall, tools: Tools) -> Verdict:
+    async def judge(self, turn: Turn, call: ToolCall, tool: Tool | None) -> Verdict:
         """Whether a call of a turn may run. Raises Failure when the rules cannot be read."""
-        tool = tools.get(call.name)
         try:
             mode, found, seen = await self.database(look, turn.session_id, call, tool)
         except BadRules as bad:

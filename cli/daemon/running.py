@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from cli.agent.steering import Steering
 from cli.daemon.log import Log
 from cli.daemon.models import Turn
-from cli.protocol.events import AnyBody, TurnCancelled, TurnDone, TurnFailed, TurnStopped
+from cli.protocol.events import DELTAS, AnyBody, Delta, TurnCancelled, TurnDone, TurnFailed, TurnStopped
 from cli.protocol.requests import TurnState
 
-T = TypeVar("T")
 Task = asyncio.Task[None]
 
 Ending = TurnDone | TurnFailed | TurnCancelled | TurnStopped
@@ -23,18 +22,28 @@ STATES: dict[type[Ending], TurnState] = {
 }
 
 
-class Ahead(AsyncIterator[T], Generic[T]):
+class Ahead(AsyncIterator[AnyBody]):
     """An asynchronous generator that is asked for its first item before anybody waits for it."""
 
-    def __init__(self, items: AsyncGenerator[T, None]) -> None:
+    def __init__(self, items: AsyncGenerator[AnyBody, None]) -> None:
         self.items = items
-        self.first: asyncio.Future[T] | None = asyncio.ensure_future(anext(items))
+        self.first: asyncio.Future[AnyBody] | None = asyncio.ensure_future(anext(items))
 
-    async def __anext__(self) -> T:
+    async def __anext__(self) -> AnyBody:
         if self.first is None:
             return await anext(self.items)
         first, self.first = self.first, None
         return await first
+
+    def take_delta(self) -> Delta | None:
+        """The first item, if it is there by now and a delta; `anext` gives what follows then."""
+        first = self.first
+        if not first or not first.done() or first.cancelled() or first.exception():
+            return None
+        if not isinstance(item := first.result(), DELTAS):
+            return None
+        self.first = None
+        return item
 
     async def aclose(self) -> None:
         """End the generator, wherever it is."""
@@ -57,7 +66,7 @@ class Running:
     heard: bool = False
     # Done when the turn's beginning is stored; the model is asked meanwhile.
     stored: asyncio.Task[Any] = field(init=False)
-    said: Ahead[AnyBody] | None = None
+    said: Ahead | None = None
 
     def stop(self, ending: Ending) -> None:
         if self.ending is None:

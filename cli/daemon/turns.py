@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from cli.agent.catalog import Catalog, Tools, permitted, tiers
+from cli.agent.catalog import Catalog, Tool, Tools, permitted, tiers
 from cli.agent.execute import Verdict
 from cli.agent.loop import Chat, run
 from cli.agent.steering import Steering
-from cli.daemon import compaction, models, settle
+from cli.daemon import compaction, models, settle, steers
 from cli.daemon.database import Database, sync
 from cli.daemon.errors import Conflict, Stopping, UnknownSession
-from cli.daemon.log import Logs, Opening
+from cli.daemon.log import Change, Logs, Opening
 from cli.daemon.models import Lost, Taken, Turn, new_id
 from cli.daemon.past import Past
 from cli.daemon.running import STATES, Ahead, Ending, Running, Task
@@ -63,7 +63,7 @@ class Turns:
         database: Database,
         chat: Callable[[str, ContextCompacted | None], Chat],
         *,
-        allow: Callable[[Turn, ToolCall, Tools], Awaitable[Verdict]],
+        allow: Callable[[Turn, ToolCall, Tool | None], Awaitable[Verdict]],
         servers: Callable[[Path], Awaitable[Tools | None]],
         tools: Callable[[Path], Tools] = table.tools,
     ) -> None:
@@ -129,11 +129,12 @@ class Turns:
         for turn in await self.database(waiting_turns):
             await self._finish(turn, NEVER_RUN, "queued")
 
-    async def offered(self, session: models.Session) -> tuple[Tools, Tools | None]:
-        """The tools that a session may use now: those to list in a request, and those to be searched for."""
+    async def catalog(self, session: models.Session) -> Catalog:
+        """The tools that a session may use now, told of as its first turn was told."""
         cwd = Path(session.cwd)
         own, served = permitted(self.tools(cwd), session.tools), await self.servers(cwd)
-        return tiers(own, None if served is None else permitted(served, session.tools))
+        listed, searched = tiers(own, None if served is None else permitted(served, session.tools))
+        return Catalog(listed, searched, session.catalog)
 
     async def _submit(self, session: str, request: TurnSubmit) -> TurnView:
         """Where no turn runs or waits the new one begins at once, and is stored together with its start."""
@@ -167,11 +168,11 @@ class Turns:
         running, body = self.running.get(session), TurnSteered(id=request.id or new_id(), text=request.text)
         steering = running.steering if running and running.turn.id == turn else Steering(closed=True)
         async with steering.lock:
-            change = partial(steer, session, turn, body.id, not steering.closed)
+            change = partial(steers.steer, session, turn, body.id, not steering.closed)
             try:
                 event = await self.logs.of(session).append(turn, body, change)
             except Taken:
-                return await self.database(same_steer, session, turn, body)
+                return await self.database(steers.same, session, turn, body)
             steering.waiting.append(body)
         return SteerView(id=body.id, turn=turn, seq=event.seq)
 
@@ -212,22 +213,26 @@ class Turns:
             return [*bodies, TurnStarted(model=turn.model, mode=turn.session.mode, reminder=reminder)]
 
         change = partial(turn.enqueue, "running") if before else lambda _: turn.move("running", "queued")
-        running.stored = self._spawn(log.begin(turn.id, opening, change))
+        running.stored = self._spawn(self._store(running, opening, change))
         return running
+
+    async def _store(self, running: Running, opening: Opening, change: Change) -> None:
+        """Store and show how the turn begins, together with what the model has said by then."""
+        await running.log.begin(running.turn.id, opening, change)
+        if running.said and (first := running.said.take_delta()):
+            running.log.write(first)
+            running.log.show_text()
 
     async def _said(
         self, turn: Turn, messages: Sequence[Message], chat: Chat, steering: Steering
     ) -> AsyncGenerator[AnyBody, None]:
-        """The agent loop, with the tools that there are now, told of as the session's first turn was."""
-        tools, more = await self.offered(turn.session)
-        every, schemas = {**tools, **(more or {})}, turn.session.catalog or Catalog(tools, more).schemas
+        """The agent loop, with the tools that there are now."""
+        catalog = await self.catalog(turn.session)
         bodies = run(
             messages,
             chat=chat,
-            tools=tools,
-            allow=lambda call: self.allow(turn, call, every),
-            more=more,
-            schemas=schemas,
+            catalog=catalog,
+            allow=lambda call: self.allow(turn, call, catalog.tool(call.name)),
             steering=steering,
         )
         async with aclosing(bodies):
@@ -235,7 +240,7 @@ class Turns:
                 yield body
                 # No sooner: the turn's beginning is stored first, and its first words are not kept waiting.
                 if turn.session.catalog is None and not isinstance(body, DELTAS):
-                    turn.session.catalog = schemas
+                    turn.session.catalog = catalog.schemas
                     self._spawn(self._keep_catalog(turn.session))
 
     async def _keep_catalog(self, session: models.Session) -> None:
@@ -285,7 +290,7 @@ class Turns:
     async def _answer(self, running: Running) -> Ending:
         """Pull the agent loop and put what it yields into the log, once the turn's beginning is there."""
         await whole(running.stored)
-        async for body in cast(Ahead[AnyBody], running.said):
+        async for body in cast(Ahead, running.said):
             if isinstance(body, DELTAS):
                 running.log.write(body)
             elif isinstance(body, Ending):
@@ -339,32 +344,6 @@ def queued(turn: Turn, seen: int | None, past: Past) -> list[AnyBody]:
     turn.session = past.session
     turn.model = turn.model or past.session.model
     return [TurnQueued(text=turn.text)]
-
-
-def steer(session: str, turn: str, id: str, open: bool, event: Event) -> None:
-    """Let text be added to a turn that runs. Raises UnknownTurn, Conflict, or Taken for an id it has had."""
-    found = Turn.of(session, turn)
-    if any(each.id == id for _, each in steers(found)):
-        raise Taken(id)
-    if found.state == "queued":
-        raise Conflict(f"Turn {turn!r} waits in the queue: cancel it, and submit it anew with this text.")
-    if found.state != "running" or not open:
-        raise Conflict(f"Turn {turn!r} is at its end: submit the text as a turn of its own.")
-
-
-def same_steer(session: str, turn: str, body: TurnSteered) -> SteerView:
-    """The text that was added before under this id. Raises Conflict when it was another one."""
-    found = Turn.of(session, turn)
-    seq, before = next((seq, each) for seq, each in steers(found) if each.id == body.id)
-    if before.text != body.text:
-        raise Conflict(f"Turn {turn!r} was steered with another text as {body.id!r}.", field="id")
-    return SteerView(id=body.id, turn=turn, seq=seq)
-
-
-def steers(turn: Turn) -> list[tuple[int, TurnSteered]]:
-    """The texts that were added to a turn, each with its event's number."""
-    events = (row.parse() for row in settle.rows(turn).filter(type="turn.steered"))
-    return [(each.seq, each.event) for each in events if isinstance(each.event, TurnSteered)]
 
 
 def finish(turn: Turn, state: TurnState, states: Sequence[TurnState], event: Event) -> None:

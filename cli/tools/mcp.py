@@ -198,6 +198,8 @@ class Servers:
 
     async def _end_others(self, cwd: Path, found: list[Named]) -> None:
         """Those that `cwd` no longer names so: their file changed, or is not trusted any more."""
+        if not self.connections:
+            return
         above = {cwd, *cwd.parents, Path.home()}
         stale = [
             each

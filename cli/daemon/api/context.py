@@ -4,7 +4,6 @@ from django.http import HttpRequest
 from ninja import Router
 
 from cli.agent import context, history
-from cli.agent.catalog import Catalog
 from cli.agent.contents import contents
 from cli.daemon import hub, sessions
 from cli.daemon.models import Session, facts
@@ -19,7 +18,7 @@ router = Router()
 async def get_context(request: HttpRequest, id: str) -> ContextView:
     here = hub.of(request)
     session, messages, compacted = await here.database(told, id)
-    tools = session.catalog or Catalog(*await here.turns.offered(session)).schemas
+    tools = (await here.turns.catalog(session)).schemas
     model = here.models.of(session.model, compacted)
     return await contents(model, messages, tools, session.instructions)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cli.agent.catalog import Catalog
 from cli.agent.execute import AT_ONCE, Verdict
 from cli.agent.loop import run
 from cli.protocol.events import (
@@ -79,8 +80,9 @@ async def yes(call: ToolCall) -> Verdict:
 
 
 async def played(model: Model, **options: Any) -> list[AnyBody]:
-    given = {"tools": TOOLS, "allow": yes, **options}
-    return [body async for body in run(ASKED, chat=model.chat, **given)]
+    catalog = Catalog(options.pop("tools", TOOLS), options.pop("more", None), options.pop("schemas", None))
+    given = {"allow": yes, **options}
+    return [body async for body in run(ASKED, chat=model.chat, catalog=catalog, **given)]
 
 
 async def test_an_answer_without_tools_is_one_round():
@@ -213,7 +215,7 @@ async def test_a_call_that_is_not_allowed_does_not_run():
 
 async def test_closing_it_closes_the_model():
     model = Model(["a", "b", "c"])
-    async with aclosing(run(ASKED, chat=model.chat, tools={}, allow=yes)) as bodies:
+    async with aclosing(run(ASKED, chat=model.chat, catalog=Catalog({}), allow=yes)) as bodies:
         assert await anext(bodies) == TextDelta(text="a")
     assert model.closed
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cli.agent import context
 from cli.agent.budget import Budget
+from cli.agent.catalog import Catalog
 from cli.agent.compaction import Crowded, compact
 from cli.agent.context import view, weight
 from cli.agent.loop import run
@@ -48,7 +49,7 @@ def long_talk(rounds: int = 40) -> list[Message]:
 
 async def turn(server: Scripted, **options: Any) -> list[AnyBody]:
     chat = Models(LMX(server.url)).of("auto").chat
-    return [body async for body in run(long_talk(), chat=chat, tools={}, allow=yes, **options)]
+    return [body async for body in run(long_talk(), chat=chat, catalog=Catalog({}), allow=yes, **options)]
 
 
 async def test_how_far_a_summary_is_can_be_seen(server: Scripted):
@@ -80,7 +81,7 @@ async def test_summaries_use_up_the_turns_budget(server: Scripted):
     notes = Answer([text("Notes."), end("stop", 2000)])
     server.improvise = lambda request: Answer(answer) if "tools" in request else notes
     chat = Models(LMX(server.url)).of("auto").chat
-    given: dict[str, Any] = {"tools": {"look": look}, "allow": yes, "budget": Budget(tokens=4000)}
+    given: dict[str, Any] = {"catalog": Catalog({"look": look}), "allow": yes, "budget": Budget(tokens=4000)}
     *_, last = [body async for body in run(long_talk(), chat=chat, **given)]
     assert isinstance(last, TurnStopped)
     assert last.reason == "budget"

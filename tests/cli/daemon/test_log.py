@@ -10,6 +10,7 @@ import pytest
 from django.db import OperationalError
 
 from cli.daemon.database import Database, refusal
+from cli.daemon.errors import UnknownSession
 from cli.daemon.log import PAGE, RECENT, Logs
 from cli.daemon.models import Session
 from cli.daemon.past import Past
@@ -59,6 +60,17 @@ async def test_numbers_are_dense_where_nothing_was_lost(logs: Logs):
     del log
     forget(logs)
     assert (await logs.of("s").append("u", TurnStarted(model="m"))).seq == 4
+
+
+async def test_who_holds_the_log_of_a_deleted_session_writes_into_no_other_of_its_name(logs: Logs):
+    log = logs.of("s")
+    await log.append("t", TurnStarted(model="m"))
+    await logs.database(Session.objects.filter(id="s").delete)
+    logs.drop("s")
+    await logs.database(Session.objects.create, id="s", model="auto", cwd="/", system="")
+    with pytest.raises(UnknownSession):
+        await log.append("t", DONE)
+    assert (await logs.of("s").append("t", DONE)).seq == 1
 
 
 async def test_text_written_before_a_fact_comes_before_it(logs: Logs):
