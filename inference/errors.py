@@ -14,7 +14,7 @@ from collections.abc import Callable
 from secrets import token_hex
 from typing import Any
 
-from opta.errors import Refusal
+from opta.errors import Refusal, envelope
 
 
 class UnknownModel(Refusal):
@@ -48,12 +48,6 @@ class ShuttingDown(Refusal):
 
 class RunnerRefused(Refusal):
     """What only the runner can judge, such as the prompt's length in tokens."""
-
-
-def envelope(error: Refusal) -> dict[str, Any]:
-    """`{"error": {message, type, param, code}}`; source: OpenAI's API reference, "Errors"."""
-    kind = "server_error" if error.status >= 500 else "invalid_request_error"
-    return {"error": {"message": error.message, "type": kind, "param": error.field, "code": error.code}}
 
 
 def anthropic(error: Refusal) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""What every border's exception tree grows from.
+"""What every border's exception tree grows from, and how OpenAI's dialect says any of it.
 
 Refusal                     a request we understand and will not do: status, code, message, field
 └── each border's own tree  inference/errors.py, cli/daemon/errors.py
 """
+
+from typing import Any
 
 
 class Refusal(Exception):
@@ -30,3 +32,9 @@ class Refusal(Exception):
         self.status = status or self.status
         self.code = code or self.code
         self.retry_after = retry_after
+
+
+def envelope(refusal: Refusal) -> dict[str, Any]:
+    """`{"error": {message, type, param, code}}`; source: OpenAI's API reference, "Errors"."""
+    kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
+    return {"error": {"message": refusal.message, "type": kind, "param": refusal.field, "code": refusal.code}}

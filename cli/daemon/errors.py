@@ -1,11 +1,12 @@
 """Every refusal of the daemon, and its dialects: `application/problem+json` (RFC 9457), below /v1 OpenAI's.
 
 Refusal                 opta.errors
-├── UnknownSession      404
-├── UnknownRequest      404  nothing of this id waits for an answer
-├── UnknownTurn         404
-├── UnknownJob          404
-├── UnknownRule         404
+├── Unknown             404  nothing has this id
+│   ├── UnknownSession
+│   ├── UnknownRequest       or it waits for no answer any more
+│   ├── UnknownTurn
+│   ├── UnknownJob
+│   └── UnknownRule
 ├── BadRules            409  a file of permission rules that cannot be read
 ├── Untrusted           403  the folder is none that commands may run in
 ├── Conflict            409  an id that exists, for something else; a turn that is in no state for it
@@ -19,52 +20,46 @@ Refusal                 opta.errors
 import shlex
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from pydantic_core import to_json
 
 from cli.protocol.requests import Problem
-from opta.errors import Refusal
+from opta.errors import Refusal, envelope
 
 
-class UnknownSession(Refusal):
+class Unknown(Refusal):
+    """What a subclass names does not exist; its `wording` has a place for the id."""
+
     status = 404
+    wording: str
+
+    def __init__(self, id: str) -> None:
+        super().__init__(self.wording.format(repr(id)))
+
+
+class UnknownSession(Unknown):
     code = "unknown_session"
-
-    def __init__(self, id: str) -> None:
-        super().__init__(f"There is no session {id!r}. `opta sessions` lists those there are.")
+    wording = "There is no session {}. `opta sessions` lists those there are."
 
 
-class UnknownRequest(Refusal):
-    status = 404
+class UnknownRequest(Unknown):
     code = "unknown_request"
-
-    def __init__(self, id: str) -> None:
-        super().__init__(f"No permission request {id!r} is open: it was answered, or its turn has ended.")
+    wording = "No permission request {} is open: it was answered, or its turn has ended."
 
 
-class UnknownTurn(Refusal):
-    status = 404
+class UnknownTurn(Unknown):
     code = "unknown_turn"
-
-    def __init__(self, id: str) -> None:
-        super().__init__(f"The session has no turn {id!r}.")
+    wording = "The session has no turn {}."
 
 
-class UnknownJob(Refusal):
-    status = 404
+class UnknownJob(Unknown):
     code = "unknown_job"
-
-    def __init__(self, id: str) -> None:
-        super().__init__(f"There is no job {id!r}. `opta jobs list` shows those there are.")
+    wording = "There is no job {}. `opta jobs list` shows those there are."
 
 
-class UnknownRule(Refusal):
-    status = 404
+class UnknownRule(Unknown):
     code = "unknown_rule"
-
-    def __init__(self, id: str) -> None:
-        super().__init__(f"There is no rule {id!r}. `opta permissions list` shows those there are.")
+    wording = "There is no rule {}. `opta permissions list` shows those there are."
 
 
 class BadRules(Refusal):
@@ -138,12 +133,6 @@ def problem(refusal: Refusal) -> bytes:
         .model_dump_json(exclude_none=True)
         .encode()
     )
-
-
-def envelope(refusal: Refusal) -> dict[str, Any]:
-    """`{"error": {message, type, param, code}}`; source: OpenAI's API reference, "Errors"."""
-    kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
-    return {"error": {"message": refusal.message, "type": kind, "param": refusal.field, "code": refusal.code}}
 
 
 def document(refusal: Refusal, path: str) -> tuple[str, bytes]:

@@ -13,7 +13,6 @@ from inference.api import answers
 from inference.api.dialect import answer, event
 from inference.api.docs import responses
 from inference.api.front import pool_of
-from inference.errors import envelope
 from inference.request import Alternative, Ended, Event, Finish, Logprob, Reasoning, Text, ToolCall
 from inference.schemas.chat import (
     Answer,
@@ -31,7 +30,7 @@ from inference.schemas.chat import (
     MadeCall,
 )
 from inference.schemas.usage import Usage
-from opta.errors import Refusal
+from opta.errors import Refusal, envelope
 
 router = Router(tags=["OpenAI"])
 DONE = b"data: [DONE]\n\n"

@@ -15,14 +15,13 @@ from inference.api import answers, chat
 from inference.api.auth import check
 from inference.api.client import client, priority
 from inference.api.dialect import encode
-from inference.errors import envelope
 from inference.inbox import Pause
 from inference.pool import Pool
 from inference.request import Ended, Event, Finish, Progress, Reasoning, Text, ToolCall
 from inference.schemas.chat import Logprobs
 from inference.schemas.websocket import Accepted, Cancel, Delta, Done, Incoming, Reading, Request
 from opta.api import from_validation
-from opta.errors import Refusal
+from opta.errors import Refusal, envelope
 
 log = logging.getLogger(__name__)
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

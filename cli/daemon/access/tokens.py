@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from cli.config import ConfigError
-from cli.daemon.errors import StorageFailed, StorageFull
+from cli.daemon.errors import StorageFailed, StorageFull, Unknown
 from cli.protocol.access import Scope, TokenCreate, TokenCreated, TokenList, TokenView
 from opta import paths
 from opta.errors import Refusal
@@ -34,12 +34,9 @@ class Caller:
     browser: bool = False
 
 
-class UnknownToken(Refusal):
-    status = 404
+class UnknownToken(Unknown):
     code = "unknown_token"
-
-    def __init__(self, id: str) -> None:
-        super().__init__(f"There is no token {id!r}. `opta daemon token list` shows those there are.")
+    wording = "There is no token {}. `opta daemon token list` shows those there are."
 
 
 class Stored(TokenView):

@@ -21,14 +21,14 @@ from cli.daemon.api import models
 from cli.daemon.api.dialect import answer_problem
 from cli.daemon.api.events import PING_SECONDS
 from cli.daemon.conversations import Conversation
-from cli.daemon.errors import Behind, Stopping, envelope
+from cli.daemon.errors import Behind, Stopping
 from cli.daemon.hub import Hub
 from cli.protocol import events
 from cli.protocol.completions import ChatRequest, Model, Models
 from cli.protocol.prose import Prose
 from cli.protocol.requests import TurnSubmit, TurnView
 from opta import sse
-from opta.errors import Refusal
+from opta.errors import Refusal, envelope
 
 router = Router()
 # The HTTP status of a turn that failed; 502 for all that is a server's fault behind the daemon.

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from cli.daemon import auth, hub
 from cli.daemon.access.scopes import needed
+from cli.daemon.errors import Unknown
 from cli.operations.table import OPERATIONS, Operation, Request
 from cli.protocol.access import Scope
 from cli.protocol.operations import OperationList, OperationRun, OperationView
@@ -22,12 +23,9 @@ from opta.errors import Refusal
 router = Router()
 
 
-class UnknownOperation(Refusal):
-    status = 404
+class UnknownOperation(Unknown):
     code = "unknown_operation"
-
-    def __init__(self, id: str) -> None:
-        super().__init__(f"There is no operation {id!r}. GET /v3/operations lists those there are.")
+    wording = "There is no operation {}. GET /v3/operations lists those there are."
 
 
 class Unconfirmed(Refusal):
