@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from os.path import isfile
@@ -114,13 +114,8 @@ class Connection:
         """What a tool answers, as text. Raises Refused, and Away."""
         async with self.lock:
             client, _ = await self._there()
-        try:
+        with told(f"The MCP server {self.named.name} failed at it, and how far it came is not known"):
             result = await client.call_tool(tool, arguments)
-        except Exception as error:  # whatever the library or the program dies of
-            name, why = self.named.name, reason(error)
-            raise Away(
-                f"The MCP server {name} failed at it ({why}). How far it came is not known."
-            ) from error
         text = "\n".join(shown(result))
         if result.is_error:
             raise Refused(text)
@@ -139,17 +134,17 @@ class Connection:
         """The program that runs, or a new one, and what it has. Raises Away."""
         again = self.client is not None
         try:
-            async with asyncio.timeout(START_SECONDS):
-                client = await self._running()
-                return client, await listed(client)
-        except Exception as error:  # as above
+            with told(f"The MCP server {self.named.name} is away"):
+                async with asyncio.timeout(START_SECONDS):
+                    client = await self._running()
+                    return client, await listed(client)
+        except Away as away:
             await self.close()
             if again:
                 return await self._there()
             self.failed = monotonic()
-            message = f"The MCP server {self.named.name} is away: {reason(error)}"
-            log.warning(message)
-            raise Away(message) from error
+            log.warning("%s", away)
+            raise
 
     async def _running(self) -> "Client":
         if self.client is None:
@@ -162,14 +157,15 @@ class Connection:
         program = self.named.program
         given = {"command": program.command, "args": program.args, "env": program.env or None}
         try:
-            async with mcp.Client(mcp.StdioServerParameters(**given, cwd=self.named.folder)) as client:
-                ready.set_result(client)
-                await over.wait()
-        except Exception as error:  # as above
+            with told(f"The MCP server {self.named.name} does not run"):
+                async with mcp.Client(mcp.StdioServerParameters(**given, cwd=self.named.folder)) as client:
+                    ready.set_result(client)
+                    await over.wait()
+        except Away as away:
             if ready.done():
-                log.warning("the MCP server %s ended: %s", self.named.name, reason(error))
+                log.warning("%s", away)
             else:
-                ready.set_exception(error)
+                ready.set_exception(away)
 
 
 class Servers:
@@ -246,6 +242,17 @@ def shown(result: "CallToolResult") -> Iterator[str]:
         yield text if isinstance(text, str) else f"[{part.type}, which cannot be shown as text]"
     if not result.content and result.structured_content is not None:
         yield str(result.structured_content)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Raises Away, which says what happened and why."""
+    try:
+        yield
+    except Away:
+        raise
+    except Exception as error:  # a library that runs a program: neither names all that it may die of
+        raise Away(f"{what}: {reason(error)}") from error
 
 
 def reason(error: BaseException) -> str:

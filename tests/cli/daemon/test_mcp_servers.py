@@ -77,7 +77,7 @@ async def test_a_server_goes_comes_and_changes_and_every_request_extends_the_las
     ]
 
     gone = await ask(v3, model, session, "mcp__notes__die")
-    assert (gone["ok"], "How far it came is not known" in gone["result"]) == (False, True)
+    assert (gone["ok"], "how far it came is not known" in gone["result"]) == (False, True)
     assert (await ask(v3, model, session, "mcp__notes__echo", word="b"))["result"] == "b, b"
 
     project.offers("die", "translate")
