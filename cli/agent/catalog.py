@@ -72,6 +72,8 @@ class Offer:
             self.parameters: Schema = given
         elif isinstance(tool, partial) and not tool.keywords:
             self.model, self.parameters = described(tool.func, len(tool.args))
+        elif inspect.ismethod(tool):
+            self.model, self.parameters = described(tool.__func__, 1)
         else:
             self.model, self.parameters = described(tool)
 

@@ -1,9 +1,12 @@
 """Which tool a call means, and how one is told of: by its own name, a name like it, or a search."""
 
+import gc
 import re
+import weakref
 
 import pytest
 
+from cli.agent.catalog import Catalog
 from cli.agent.execute import Verdict
 from cli.protocol.events import ToolDone, ToolStarted
 from cli.protocol.messages import ToolCall
@@ -17,6 +20,14 @@ async def test_a_tool_is_described_by_its_signature_and_docstring():
     assert (about["name"], about["description"]) == ("add", "Add two numbers.")
     assert about["parameters"]["required"] == ["a"]
     assert about["parameters"]["properties"]["b"] == {"default": 1, "type": "integer"}
+
+
+def test_what_is_remembered_of_tools_keeps_no_turns_catalog():
+    catalog = Catalog({"add": add}, {})
+    left = weakref.ref(catalog)
+    del catalog
+    gc.collect()
+    assert left() is None
 
 
 @pytest.mark.parametrize("name", ["", "repo.browse files", "sub<|channel|>json", "x" * 300, "лес"])
