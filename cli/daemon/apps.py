@@ -1,8 +1,8 @@
 """The daemon as a Django app."""
 
 from django.apps import AppConfig
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, reset_queries
+
+from opta import signals
 
 
 class DaemonConfig(AppConfig):
@@ -10,7 +10,4 @@ class DaemonConfig(AppConfig):
     label = "daemon"
 
     def ready(self) -> None:
-        # The database has a thread of its own; these would start one for each request, to look after nothing.
-        request_started.disconnect(reset_queries)
-        request_started.disconnect(close_old_connections)
-        request_finished.disconnect(close_old_connections)
+        signals.leave_databases_alone()  # the one there is has a thread of its own

@@ -29,18 +29,21 @@ from inference.request import (
     Progress,
     Rank,
     Ready,
+    Reasoning,
     Report,
     Sampling,
     Scores,
     Started,
+    Text,
     Tokenize,
     Tokens,
     Vectors,
 )
-from inference.runner import heap, link
+from inference.runner import heap
 from inference.runner.answer import Answer
 from inference.runner.constrain import constraint
 from inference.runner.engine import Constraint, Engine, Job, Step, Token
+from inference.runner.outbox import Outbox
 from inference.runner.parsing.stream import Parser, Through, parser
 from inference.runner.prefix_cache import PrefixCache
 from inference.runner.prompts import Prepared, Prompts
@@ -86,7 +89,7 @@ class Session:
     prefixes: PrefixCache[Any]
 
     def __init__(self, writer: StreamWriter, assignment: Assignment) -> None:
-        self.writer, self.assignment = writer, assignment
+        self.writer, self.outbox, self.assignment = writer, Outbox(writer), assignment
         self.loop = asyncio.get_running_loop()
         # An answer whose tokens got lost would never end: better that the process does.
         self.loop.set_exception_handler(self.lost)
@@ -281,12 +284,13 @@ class Session:
                     await asyncio.to_thread(self.prefixes.flush)
 
     def deliver(self, step: Step) -> None:
-        """One step's tokens, in one frame."""
+        """What one step brought; text may wait for that of the next."""
         events = [event for token in step.tokens for event in self.advance(token)]
         for job, done, total in step.progress:
             if request := self.requests.get(job):
                 events.append(Progress(request.id, done, total))
-        self.send(*events)
+        text = all(isinstance(event, Text | Reasoning) for event in events)
+        (self.outbox.gather if text else self.outbox.send)(events)
 
     def advance(self, token: Token) -> Iterator[Event]:
         request = self.requests.get(token.id)
@@ -308,7 +312,7 @@ class Session:
             self.rest()
 
     def send(self, *events: Event) -> None:
-        link.send(self.writer, events)
+        self.outbox.send(events)
 
 
 def too_much() -> RunnerRefused:
