@@ -64,8 +64,9 @@ async def fork_session(request: HttpRequest, id: str, body: SessionFork) -> Stat
 async def delete_session(request: HttpRequest, id: str) -> Status[None]:
     """Take it away with all its rows; whoever follows it comes to the end."""
     here = hub.of(request)
-    jobs = await here.database(sessions.delete, id)
-    here.logs.drop(id)
+    async with here.logs.of(id).lock:  # nothing of it becomes a row of the next session of its name
+        jobs = await here.database(sessions.delete, id)
+        here.logs.drop(id)
     await here.jobs.forget(jobs)
     await here.database.erase()
     return Status(204, None)

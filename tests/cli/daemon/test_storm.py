@@ -32,9 +32,10 @@ def anything(dice: random.Random) -> Request:
         ("POST", f"{session}/turns/{turn}/steer", {"text": "and"}),
         ("POST", f"{session}/cancel", dice.choice(({}, {"turn": turn}))),
         ("PATCH", session, {"title": turn, "archived": dice.random() < 0.5}),
-        ("POST", f"{session}/fork", {}),
+        ("POST", f"{session}/fork", {"id": dice.choice(SESSIONS)}),
         ("POST", "/v3/sessions", {"id": dice.choice(SESSIONS)}),
-        ("DELETE", f"/v3/sessions/{turn}", None),
+        ("POST", "/v3/sessions", {"id": dice.choice(SESSIONS)}),
+        ("DELETE", session, None),
         ("GET", f"{session}/export?format=json", None),
     ]
     return dice.choice(choices)
