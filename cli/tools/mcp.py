@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import import_module
 from os.path import isfile
 from pathlib import Path
@@ -153,11 +154,11 @@ class Connection:
         return await asyncio.shield(self.client)
 
     async def _run(self, ready: "asyncio.Future[Client]", over: asyncio.Event) -> None:
-        mcp = await asyncio.to_thread(import_module, "mcp")  # most of a second
         program = self.named.program
         given = {"command": program.command, "args": program.args, "env": program.env or None}
         try:
             with told(f"The MCP server {self.named.name} does not run"):
+                mcp = await asyncio.to_thread(import_module, "mcp")  # most of a second
                 async with mcp.Client(mcp.StdioServerParameters(**given, cwd=self.named.folder)) as client:
                     ready.set_result(client)
                     await over.wait()
@@ -220,7 +221,11 @@ async def listed(client: "Client") -> "list[Tool]":
 
 
 def full_name(server: str, tool: str) -> str:
-    return LETTERS.sub("_", f"mcp__{server}__{tool}")[:LONGEST]
+    name = LETTERS.sub("_", f"mcp__{server}__{tool}")
+    if len(name) <= LONGEST:
+        return name
+    # Long names of one server begin alike.
+    return f"{name[: LONGEST - 9]}_{sha256(tool.encode()).hexdigest()[:8]}"
 
 
 def bound(connection: Connection, tool: "Tool") -> Callable[..., Any]:
