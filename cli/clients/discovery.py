@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cli.clients.transport import on_lan
+from cli.clients.lan import on_lan
 
 if TYPE_CHECKING:
     from zeroconf import ServiceStateChange, Zeroconf

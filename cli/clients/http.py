@@ -1,8 +1,7 @@
 """One HTTP request to a role on this machine, by the standard library.
 
-httpx would be the field's word, but it imports for 300 ms (its own command line with it), and this
-is what stands between the Enter key and the daemon's first byte. It also ignores HTTP_PROXY, which
-has no say over a loopback address.
+aiohttp, which asks model servers, imports for 200 ms, and this is what stands between the Enter key and
+the daemon's first byte. It also ignores HTTP_PROXY, which has no say over a loopback address.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -192,6 +192,7 @@ class Providers:
         if config.lmx_discovery:
             self._look_around(config)
         else:
+            self.retired += self.found.values()
             self.found = {}
         return config
 

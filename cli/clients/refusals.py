@@ -4,7 +4,7 @@ Failure             cli.protocol.failures
 ├── Unreachable     no connection: nothing was sent, another server may be asked
 ├── Refused         an answer that is not 200, or an error in the midst of one that was
 │   └── Busy        429, 503 or 529: nothing was begun, another server may be asked, or the same one later
-└── LeavesLan       cli.clients.transport
+└── LeavesLan       cli.clients.lan
 """
 
 from datetime import UTC, datetime

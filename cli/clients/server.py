@@ -4,17 +4,19 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
+from io import BytesIO
 from json import dumps, loads
 from typing import Any, NoReturn, TypeVar
 
-import httpx
+from aiohttp import ClientError, ClientResponse
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from cli.clients import refusals
 from cli.clients.breaker import Breaker
 from cli.clients.refusals import BUSY, UNAUTHORIZED, Busy, Error, Refused, Unreachable
-from cli.clients.transport import Lan, Open
+from cli.clients.transport import UNREACHED, Transport, why
 from cli.config import Limits
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Message, Piece
@@ -72,8 +74,7 @@ class Server(ABC):
         self.secret: str | None = None
         self.finding: asyncio.Task[str | None] | None = None
         self.breaker = breaker or Breaker()
-        # Without httpx's client: no proxy, no .netrc, no cookie and no redirect has a say.
-        self.http = (Lan if lan else Open)(self.limits.connect_seconds)
+        self.http = Transport(self.limits.connect_seconds, lan=lan)
 
     @abstractmethod
     def chat(
@@ -116,7 +117,7 @@ class Server(ABC):
         return self.name
 
     async def close(self) -> None:
-        self.http.close()
+        await self.http.close()
 
     async def fetch(
         self, url: str, *, method: str = "GET", within: float = ASIDE_SECONDS, **request: Any
@@ -124,50 +125,46 @@ class Server(ABC):
         """The whole of what stands there, within so many seconds."""
         try:
             async with asyncio.timeout(within), self.answer(method, url, **request) as response:
-                return await response.aread()
+                return await response.read()
         except TimeoutError as error:
             raise self.silent(within) from error
 
     @asynccontextmanager
     async def answer(
         self, method: str, url: str, *, json: Any = None, **request: Any
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[ClientResponse]:
         """The response, once its status is 200; what goes wrong then and later becomes a Failure."""
-        headers = {**HEADERS, **await self.headers()}
+        request["headers"] = {**HEADERS, **await self.headers()}
         if json is not None:  # to_json: the tools alone are 10 KB, for which json.dumps takes 60 µs
-            headers["Content-Type"] = "application/json"
-            request["content"] = to_json(json)
+            request["headers"]["Content-Type"] = "application/json"
+            request["data"] = BytesIO(to_json(json))
+        response = await self.send(method, url, **request)
         try:
-            said = httpx.Request(method, url, headers=headers, **request)
-        except httpx.InvalidURL as error:
-            message = f"{self.title} cannot be reached: {self.url} is no address ({error})."
-            raise Unreachable(self.unreachable, message) from error
-        response = await self.send(said)
-        try:
-            if response.status_code != httpx.codes.OK:
+            if response.status != HTTPStatus.OK:
                 raise self.refusal(response, await self.words(response))
             yield response
-        except httpx.RequestError as error:
+        except ClientError as error:
             self.broke(error)
         finally:
-            await response.aclose()
+            response.close()
 
-    async def send(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, method: str, url: str, **request: Any) -> ClientResponse:
         """The head of the answer. It may come with the first token only: then that is what is waited for."""
         limits = self.limits
         self.breaker.trying()
         try:
             async with asyncio.timeout(limits.connect_seconds + limits.first_token_seconds):
-                response = await self.http.send(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                response = await self.http.send(method, url, **request)
+        except UNREACHED as error:
             self.breaker.failed()
-            what = str(error) or f"it did not answer within {limits.connect_seconds:g} s"
-            message = f"{self.title} cannot be reached at {self.url}: {what}."
+            message = f"{self.title} cannot be reached at {self.url}: {why(error)}."
             raise Unreachable(self.unreachable, message) from error
         except TimeoutError as error:
             raise self.silent(limits.first_token_seconds) from error
-        except httpx.RequestError as error:
+        except ClientError as error:
             self.broke(error)
+        except ValueError as error:
+            raise Failure("key_unreadable", f"The key of {self.title} cannot be sent: {error}") from error
         self.breaker.answered()
         return response
 
@@ -193,20 +190,20 @@ class Server(ABC):
         except OSError as error:
             raise Failure("key_unreadable", f"The key of {self.title} cannot be read: {error}") from error
 
-    def refusal(self, response: httpx.Response, body: bytes) -> Refused:
-        status = response.status_code
+    def refusal(self, response: ClientResponse, body: bytes) -> Refused:
+        status = response.status
         if status in UNAUTHORIZED:
             self.secret = None  # another may be stored by now
         refused = self.refused(status, refusals.read(self.url, status, body))
         after = refusals.seconds(response.headers.get("Retry-After", ""))
         return Busy(refused, after) if status in BUSY else refused
 
-    async def words(self, response: httpx.Response) -> bytes:
+    async def words(self, response: ClientResponse) -> bytes:
         """The body of a refusal, or what has come of it by now: that it is one is known already."""
         said = b""
-        with suppress(TimeoutError, httpx.RequestError):
+        with suppress(TimeoutError, ClientError):
             async with asyncio.timeout(min(ASIDE_SECONDS, self.limits.idle_seconds)):
-                async for chunk in response.aiter_bytes():
+                async for chunk in response.content.iter_any():
                     said += chunk
                     if len(said) > REFUSAL_BYTES:
                         break
@@ -216,8 +213,8 @@ class Server(ABC):
         """What the server says is wrong, under a code of ours."""
         return refusals.failure(status, error)
 
-    def broke(self, error: httpx.RequestError) -> NoReturn:
-        message = f"The connection to {self.url} broke before the end of the answer: {error}."
+    def broke(self, error: ClientError) -> NoReturn:
+        message = f"The connection to {self.url} broke before the end of the answer: {why(error)}."
         raise Failure("upstream_truncated", message) from error
 
     def silent(self, limit: float) -> Failure:

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-import httpx
+from aiohttp import ClientResponse
 
 from cli.clients.server import Server
 from cli.protocol.failures import Failure
@@ -22,7 +22,7 @@ LONGEST_BYTES = 16 << 20
 class Stream:
     """One answer. Any byte is a sign of life."""
 
-    def __init__(self, server: Server, response: httpx.Response) -> None:
+    def __init__(self, server: Server, response: ClientResponse) -> None:
         self.server = server
         self.response = response
         # Whether the first token came: from then on the server may not be silent for as long.
@@ -61,7 +61,7 @@ class Stream:
             yield b"\n".join(plain)
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """Split at \\n alone: text may hold U+2028 or U+0085, at which `aiter_lines` would tear a frame."""
+        """Split at \\n alone: text may hold U+2028 or U+0085, at which `splitlines` would tear a frame."""
         rest, held = [b""], 0
         async for chunk in self.chunks():
             first, *more = chunk.split(b"\n")
@@ -76,7 +76,7 @@ class Stream:
             yield whole.rstrip(b"\r")
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        limits, chunks = self.server.limits, self.response.aiter_bytes()
+        limits, chunks = self.server.limits, self.response.content.iter_any()
         while True:
             limit = limits.idle_seconds if self.begun else limits.first_token_seconds
             try:

@@ -75,7 +75,7 @@ def remove(name: str) -> None:
 @click.argument("name", required=False)
 def test(name: str | None) -> Exit:
     """Ask each provider, or NAME, what models it has. The exit code is 1 when one does not answer."""
-    from cli.clients.providers import Providers  # httpx: 300 ms
+    from cli.clients.providers import Providers  # aiohttp: 200 ms
 
     if name:
         providers.known(name)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from cli import config
+from cli.clients.lan import on_lan
 from cli.config import AT_START, VARIABLES, ConfigError, Layer, Provider
 from cli.operations import toml
 from cli.operations.changes import Change
@@ -114,8 +115,6 @@ def check_provider(name: str, provider: Provider) -> None:
 
 def nearby(host: str) -> bool:
     """Whether a host is on this network by its name or number alone."""
-    from cli.clients.transport import on_lan  # httpx: 300 ms
-
     try:
         return on_lan(host)
     except ValueError:

@@ -11,7 +11,7 @@ from cli.main import COMMANDS, main
 from cli.output import MEANINGS
 from tests.processes import ROOT
 
-HEAVY = {"django", "ninja", "textual", "mlx", "rich", "httpx", "pydantic", "prompt_toolkit", "asyncio"}
+HEAVY = {"django", "ninja", "textual", "mlx", "rich", "aiohttp", "pydantic", "prompt_toolkit", "asyncio"}
 LOADED = """
 import atexit, json, sys
 atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))

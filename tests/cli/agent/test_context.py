@@ -45,10 +45,10 @@ def tokens(request: dict[str, Any]) -> int:
 class Talk:
     """A conversation as the loop has it: the messages only grow, and what the model yields is stored."""
 
-    def __init__(self, server: Scripted, seed: int = 0) -> None:
+    def __init__(self, server: Scripted, client: LMX, seed: int = 0) -> None:
         self.server = server
-        self.client = LMX(server.url)
-        self.model = Models(self.client).of("auto")
+        self.client = client
+        self.model = Models(client).of("auto")
         self.random = random.Random(seed)
         self.messages = [
             Message(role="system", content="You are Opta. " * 20),
@@ -99,6 +99,13 @@ async def server() -> AsyncIterator[Scripted]:
         yield script
 
 
+@pytest.fixture
+async def client(server: Scripted) -> AsyncIterator[LMX]:
+    client = LMX(server.url)
+    yield client
+    await client.close()
+
+
 def asked(server: Scripted) -> list[dict[str, Any]]:
     """The requests of the conversation, without those that the daemon made for itself."""
     return [request for request in server.requests if "tools" in request]
@@ -109,10 +116,10 @@ def asked(server: Scripted) -> list[dict[str, Any]]:
     [(4096, True), (8192, True), (16384, True), (32768, True), (4096, False), (32768, False)],
 )
 async def test_two_hundred_steps_fit_with_at_most_one_compaction_in_eight(
-    server: Scripted, window: int, counts: bool
+    server: Scripted, client: LMX, window: int, counts: bool
 ):
     server.window = Window(window, tokens, counts=counts)
-    talk = Talk(server, seed=window)
+    talk = Talk(server, client, seed=window)
     for number in range(STEPS):
         await talk.step(number)
     told = asked(server)
@@ -125,9 +132,9 @@ async def test_two_hundred_steps_fit_with_at_most_one_compaction_in_eight(
     assert ASKED in json.dumps(told[-1]["messages"])
 
 
-async def test_a_window_that_nobody_tells_is_learnt_from_the_refusal(server: Scripted):
+async def test_a_window_that_nobody_tells_is_learnt_from_the_refusal(server: Scripted, client: LMX):
     server.window = Window(4096, tokens, told=False, counts=False)
-    talk = Talk(server)
+    talk = Talk(server, client)
     for number in range(30):
         await talk.step(number)
     refused = [request for request in asked(server) if tokens(request) >= 4096]
@@ -135,10 +142,10 @@ async def test_a_window_that_nobody_tells_is_learnt_from_the_refusal(server: Scr
     assert talk.facts[0].window == 4096
 
 
-async def test_a_refusal_in_the_midst_of_reading_is_one(server: Scripted):
+async def test_a_refusal_in_the_midst_of_reading_is_one(server: Scripted, client: LMX):
     """A server that streams says it under a 200, behind how far it has read."""
     server.window = Window(4096, tokens, told=False, counts=False)
-    talk = Talk(server)
+    talk = Talk(server, client)
     honest = server.improvise
     assert honest
 
@@ -157,8 +164,8 @@ async def test_a_refusal_in_the_midst_of_reading_is_one(server: Scripted):
     assert talk.facts[0].window == 4096
 
 
-async def test_a_server_that_cuts_without_a_word_is_found_out_and_said(server: Scripted):
-    talk = cutting(server, knows=True)
+async def test_a_server_that_cuts_without_a_word_is_found_out_and_said(server: Scripted, client: LMX):
+    talk = cutting(server, client, knows=True)
     for number in range(12):
         await talk.step(number)
     warnings = [fact for fact in talk.facts if isinstance(fact, ContextWarning)]
@@ -169,8 +176,8 @@ async def test_a_server_that_cuts_without_a_word_is_found_out_and_said(server: S
     assert 1 <= len(cut) <= 2  # that a request is no longer than the one it extends, says it at the latest
 
 
-async def test_a_server_that_never_says_how_much_it_read_is_asked_seldom(server: Scripted):
-    talk = cutting(server, knows=True, at=400_000, counts=False)
+async def test_a_server_that_never_says_how_much_it_read_is_asked_seldom(server: Scripted, client: LMX):
+    talk = cutting(server, client, knows=True, at=400_000, counts=False)
     for number in range(30):
         await talk.step(number)
     longest = max(tokens(request) for request in asked(server))
@@ -179,8 +186,8 @@ async def test_a_server_that_never_says_how_much_it_read_is_asked_seldom(server:
     assert not any(isinstance(fact, ContextWarning) for fact in talk.facts)
 
 
-async def test_one_that_never_says_it_and_cuts_is_found_out(server: Scripted):
-    talk = cutting(server, knows=True, counts=False)
+async def test_one_that_never_says_it_and_cuts_is_found_out(server: Scripted, client: LMX):
+    talk = cutting(server, client, knows=True, counts=False)
     for number in range(12):
         await talk.step(number)
     warnings = [fact for fact in talk.facts if isinstance(fact, ContextWarning)]
@@ -189,20 +196,20 @@ async def test_one_that_never_says_it_and_cuts_is_found_out(server: Scripted):
     assert tokens(asked(server)[-1]) < 4_000
 
 
-async def test_a_model_too_small_to_repeat_a_word_accuses_no_server(server: Scripted):
-    talk = cutting(server, knows=False)
+async def test_a_model_too_small_to_repeat_a_word_accuses_no_server(server: Scripted, client: LMX):
+    talk = cutting(server, client, knows=False)
     for number in range(8):
         await talk.step(number)
     assert not any(isinstance(fact, ContextWarning) for fact in talk.facts)
 
 
-def cutting(server: Scripted, *, knows: bool, at: int = 4000, counts: bool = True) -> Talk:
+def cutting(server: Scripted, client: LMX, *, knows: bool, at: int = 4000, counts: bool = True) -> Talk:
     """A talk with a server that drops the oldest messages beyond some tokens, as Ollama does.
 
     It says how many it has read, if it `counts`.
     """
     server.window = Window(at, tokens, told=False, counts=False)
-    talk = Talk(server, seed=7)
+    talk = Talk(server, client, seed=7)
 
     def answer(request: dict[str, Any]) -> Answer:
         kept = request["messages"]
@@ -216,9 +223,9 @@ def cutting(server: Scripted, *, knows: bool, at: int = 4000, counts: bool = Tru
     return talk
 
 
-async def test_notes_are_made_of_first_words_when_the_model_fails_at_them(server: Scripted):
+async def test_notes_are_made_of_first_words_when_the_model_fails_at_them(server: Scripted, client: LMX):
     server.window = Window(4096, tokens)
-    talk = Talk(server)
+    talk = Talk(server, client)
     honest = server.improvise
     assert honest
 
@@ -233,9 +240,9 @@ async def test_notes_are_made_of_first_words_when_the_model_fails_at_them(server
     assert ASKED in notes[-1].summary
 
 
-async def test_a_summary_that_goes_on_for_ever_is_cut(server: Scripted):
+async def test_a_summary_that_goes_on_for_ever_is_cut(server: Scripted, client: LMX):
     server.window = Window(4096, tokens)
-    talk = Talk(server)
+    talk = Talk(server, client)
     honest = server.improvise
     assert honest
     endless = Answer([text("so on " * 9000), end()])
@@ -245,9 +252,9 @@ async def test_a_summary_that_goes_on_for_ever_is_cut(server: Scripted):
     assert max(tokens(request) for request in asked(server)) < 4096 * 7 // 8
 
 
-async def test_a_message_too_long_for_any_request_is_refused_with_the_window(server: Scripted):
+async def test_a_message_too_long_for_any_request_is_refused_with_the_window(server: Scripted, client: LMX):
     server.window = Window(4096, tokens)
-    talk = Talk(server)
+    talk = Talk(server, client)
     talk.messages[-1] = Message(role="user", content="word " * 9000)
     with pytest.raises(Failure) as failed:
         await talk.ask()
@@ -256,16 +263,14 @@ async def test_a_message_too_long_for_any_request_is_refused_with_the_window(ser
     assert asked(server) == []
 
 
-async def test_a_restart_makes_the_same_requests_again(server: Scripted):
+async def test_a_restart_makes_the_same_requests_again(server: Scripted, client: LMX):
     server.window = Window(8192, tokens)
-    talk = Talk(server)
+    talk = Talk(server, client)
     for number in range(40):
         await talk.step(number)
     last = [fact for fact in talk.facts if isinstance(fact, ContextCompacted)][-1]
     await talk.ask()
-    talk.model = Models(LMX(server.url)).of(
-        "auto", ContextCompacted.model_validate_json(last.model_dump_json())
-    )
+    talk.model = Models(client).of("auto", ContextCompacted.model_validate_json(last.model_dump_json()))
     await talk.ask()
     assert server.requests[-1] == server.requests[-2]
 

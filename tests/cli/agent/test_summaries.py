@@ -15,7 +15,7 @@ from cli.agent.budget import Budget
 from cli.agent.catalog import Catalog
 from cli.agent.compaction import Crowded, compact
 from cli.agent.context import view, weight
-from cli.agent.loop import run
+from cli.agent.loop import Chat, run
 from cli.agent.model import Models
 from cli.clients.lmx import LMX
 from cli.protocol.events import AnyBody, ContextCompacted, TurnDone, TurnProgress, TurnStopped, Usage
@@ -47,13 +47,19 @@ def long_talk(rounds: int = 40) -> list[Message]:
     return [*said, Message(role="user", content="And now?")]
 
 
-async def turn(server: Scripted, **options: Any) -> list[AnyBody]:
-    chat = Models(LMX(server.url)).of("auto").chat
+@pytest.fixture
+async def chat(server: Scripted) -> AsyncIterator[Chat]:
+    client = LMX(server.url)
+    yield Models(client).of("auto").chat
+    await client.close()
+
+
+async def turn(chat: Chat, **options: Any) -> list[AnyBody]:
     return [body async for body in run(long_talk(), chat=chat, catalog=Catalog({}), allow=yes, **options)]
 
 
-async def test_how_far_a_summary_is_can_be_seen(server: Scripted):
-    bodies = await turn(server)
+async def test_how_far_a_summary_is_can_be_seen(chat: Chat):
+    bodies = await turn(chat)
     steps = [body for body in bodies if isinstance(body, TurnProgress)]
     assert bodies[: len(steps) + 1][-1].type == "context.compacted"
     assert {step.work for step in steps} == {"summarising"}
@@ -62,8 +68,8 @@ async def test_how_far_a_summary_is_can_be_seen(server: Scripted):
     assert len(first) > 1
 
 
-async def test_the_tokens_of_summaries_are_the_turns(server: Scripted):
-    bodies = await turn(server)
+async def test_the_tokens_of_summaries_are_the_turns(server: Scripted, chat: Chat):
+    bodies = await turn(chat)
     done = bodies[-1]
     assert isinstance(done, TurnDone)
     own = [tokens(request) for request in server.requests]
@@ -71,7 +77,7 @@ async def test_the_tokens_of_summaries_are_the_turns(server: Scripted):
     assert done.usage == Usage(prompt_tokens=sum(own), completion_tokens=2 * len(own))
 
 
-async def test_summaries_use_up_the_turns_budget(server: Scripted):
+async def test_summaries_use_up_the_turns_budget(server: Scripted, chat: Chat):
     def look(word: str) -> str:
         return word
 
@@ -80,14 +86,13 @@ async def test_summaries_use_up_the_turns_budget(server: Scripted):
     answer = [f"data: {delta}\n\n".encode(), end("tool_calls", 10)]
     notes = Answer([text("Notes."), end("stop", 2000)])
     server.improvise = lambda request: Answer(answer) if "tools" in request else notes
-    chat = Models(LMX(server.url)).of("auto").chat
     given: dict[str, Any] = {"catalog": Catalog({"look": look}), "allow": yes, "budget": Budget(tokens=4000)}
     *_, last = [body async for body in run(long_talk(), chat=chat, **given)]
     assert isinstance(last, TurnStopped)
     assert last.reason == "budget"
 
 
-async def test_a_piece_that_is_refused_as_too_long_is_halved(server: Scripted):
+async def test_a_piece_that_is_refused_as_too_long_is_halved(server: Scripted, chat: Chat):
     """The server counts what it sums up in another way than what it is asked."""
     refused: list[int] = []
 
@@ -99,7 +104,7 @@ async def test_a_piece_that_is_refused_as_too_long_is_halved(server: Scripted):
         return Answer([text("Notes."), end("stop", count)])
 
     server.improvise = answer
-    bodies = await turn(server)
+    bodies = await turn(chat)
     (fact,) = [body for body in bodies if isinstance(body, ContextCompacted)]
     assert fact.made == "model"
     assert "Notes." in fact.summary

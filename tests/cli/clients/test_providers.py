@@ -6,8 +6,8 @@ import pytest
 
 from cli.clients import providers as table
 from cli.clients.breaker import FAILURES, PAUSE_SECONDS, Breaker
+from cli.clients.lan import on_lan
 from cli.clients.providers import Providers
-from cli.clients.transport import on_lan
 from cli.protocol.failures import Failure
 from tests.cli.clients.conftest import Choices, Clock, said
 from tests.processes import free_port
