@@ -18,7 +18,7 @@ router = Router()
 async def get_context(request: HttpRequest, id: str) -> ContextView:
     here = hub.of(request)
     session, messages, compacted = await here.database(told, id)
-    tools = (await here.turns.catalog(session)).schemas
+    tools = session.catalog or (await here.turns.catalog(session)).schemas
     model = here.models.of(session.model, compacted)
     return await contents(model, messages, tools, session.instructions)
 

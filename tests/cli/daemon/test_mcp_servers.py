@@ -140,3 +140,16 @@ async def test_a_server_that_does_not_start_keeps_no_turn_from_its_end(
     )
     log = (standing_v3.role.home / "daemon" / "daemon.log", standing_v3.role.log)
     assert any("MCP server notes" in file.read_text() for file in log if file.exists())
+
+
+async def test_to_read_what_fills_a_context_starts_no_server(
+    standing_v3: V3, standing_model: Scripted, project: Project
+):
+    trust(standing_v3.role, project.folder)
+    session = await standing_v3.create(cwd=str(project.folder))
+    await ask(standing_v3, standing_model, session, "mcp__notes__echo", word="a")
+    program = {"command": sys.executable, "args": ["-c", "open('ran', 'w')"]}
+    project.file.write_text(json.dumps({"mcpServers": {"notes": program}}))
+    context = (await standing_v3.http.get(f"/v3/sessions/{session}/context")).raise_for_status().json()
+    assert context["parts"]
+    assert not (project.folder / "ran").exists()
