@@ -5,6 +5,7 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from django.http import StreamingHttpResponse
 
@@ -26,7 +27,19 @@ def response(frames: AsyncIterator[bytes]) -> StreamingHttpResponse:
     return answer
 
 
-async def pinged(frames: AsyncGenerator[bytes], seconds: float, ping: bytes = PING) -> AsyncIterator[bytes]:
+async def begun(frames: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    """`frames`, which are closed now also if the client hangs up before anybody asks for the first."""
+    return rest(await anext(frames), frames)
+
+
+async def rest(first: bytes, frames: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    async with aclosing(frames):
+        yield first
+        async for each in frames:
+            yield each
+
+
+async def pinged(frames: AsyncGenerator[bytes], seconds: float, ping: bytes = PING) -> AsyncGenerator[bytes]:
     """`frames`, and `ping` whenever none came for so long: silence is not a dead connection."""
     coming = asyncio.ensure_future(anext(frames, None))
     try:

@@ -7,12 +7,14 @@ it can send what a form can without being asked (CVE-2026-22812), so only JSON i
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
+from asgiref.sync import ThreadSensitiveContext
 from django.http import HttpRequest
 
 from cli.daemon.access.connections import Connection
@@ -48,6 +50,8 @@ class Border:
     def __init__(self, application: Application, hub: Hub) -> None:
         self.application = application
         self.hub = hub
+        # For the little in Django that is not async. By itself it starts two threads for every request.
+        self.thread = ThreadPoolExecutor(1, "django")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = Body(receive)
@@ -56,17 +60,20 @@ class Border:
         except Refusal as refusal:
             await refuse(refusal, scope, body, send)
             return
-        passed = {**scope, "hub": self.hub, "caller": caller}
+        run = partial(self.run, {**scope, "hub": self.hub, "caller": caller})
         try:
             with self.hub.lifetime.guest() if caller else nullcontext():
                 if caller is None or caller is OWN:
-                    await self.application(passed, body.receive, send)
+                    await run(body.receive, send)
                 else:
                     connection = Connection(scope["type"], body.receive, send)
-                    run = partial(self.application, passed)
                     await self.hub.keys.connections.run(caller, connection, run)
         except BodyTooLarge as error:
             await refuse(error, scope, body, send)
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with ThreadSensitiveContext(executor=self.thread):
+            await self.application(scope, receive, send)
 
 
 def admit(scope: Scope, keys: Keys) -> Caller | None:

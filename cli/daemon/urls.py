@@ -28,7 +28,9 @@ from opta.errors import Refusal
 api = make_api("Opta daemon", answer_problem, openapi_url="openapi.json", docs_url=None, renderer=Renderer())
 api.add_decorator(strict)
 api.add_decorator(lasting)
-for each in (
+for each in (  # in the order in which a path is tried: first what is asked for most
+    turns,
+    events,
     health,
     handoff,
     metrics,
@@ -40,8 +42,6 @@ for each in (
     permissions,
     sessions,
     context,
-    turns,
-    events,
     jobs,
 ):
     api.add_router("", each.router)

@@ -54,7 +54,12 @@ async def complete(request: HttpRequest, body: ChatRequest) -> HttpResponse | St
     completion = Completion(here, session, turn, body.model)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
-        return sse.response(sse.pinged(completion.frames(usage=usage), PING_SECONDS))
+        frames = sse.pinged(completion.frames(usage=usage), PING_SECONDS)
+        try:
+            return sse.response(await sse.begun(frames))
+        except asyncio.CancelledError:  # the frames may not have begun
+            await completion.aclose()
+            raise
     try:
         return HttpResponse(to_json(await completion.whole()), content_type="application/json")
     except Refusal as refusal:
@@ -119,25 +124,26 @@ class Completion:
         self.model = model
         self.prose = Prose()
         self.created = int(time.time())
+        self.ended = False
 
     async def bodies(self) -> AsyncGenerator[events.AnyBody]:
         """The turn's events up to its end. Raises Refusal when that cannot be stored, or the daemon stops."""
-        ended = False
-        try:
-            async for event in self.hub.logs.of(self.session).follow(self.turn.seq):
-                if event.turn == self.turn.id:
-                    ended = isinstance(event.event, events.ENDINGS)
-                    yield event.event
-                if ended:
-                    return
-            raise Stopping
-        finally:
-            if not ended:
-                await asyncio.shield(self.hub.turns.cancel(self.session, self.turn.id))
+        async for event in self.hub.logs.of(self.session).follow(self.turn.seq):
+            if event.turn == self.turn.id:
+                self.ended = isinstance(event.event, events.ENDINGS)
+                yield event.event
+            if self.ended:
+                return
+        raise Stopping
+
+    async def aclose(self) -> None:
+        """End the turn, if it has not ended."""
+        if not self.ended:
+            await asyncio.shield(self.hub.turns.cancel(self.session, self.turn.id))
 
     async def whole(self) -> dict[str, Any]:
         said, thought = [], []
-        async with aclosing(self.bodies()) as bodies:
+        async with aclosing(self), aclosing(self.bodies()) as bodies:
             async for body in bodies:
                 said.append(self.prose.feed(body))
                 thought += [body.text] if isinstance(body, events.ReasoningDone) else []
@@ -151,8 +157,8 @@ class Completion:
     async def frames(self, *, usage: bool) -> AsyncGenerator[bytes]:
         """The chunks as they come; a failure is the last of them, for the status is sent by then."""
         try:
-            yield self.chunk({"role": "assistant", "content": ""})
-            async with aclosing(self.bodies()) as bodies:
+            async with aclosing(self), aclosing(self.bodies()) as bodies:
+                yield self.chunk({"role": "assistant", "content": ""})
                 async for body in bodies:
                     if delta := self.delta(body):
                         yield self.chunk(delta)

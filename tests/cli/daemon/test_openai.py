@@ -1,9 +1,11 @@
 """`/v1`, asked by OpenAI's own Python client."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -230,6 +232,28 @@ async def test_who_hangs_up_ends_the_turn_and_a_cancelled_one_is_an_error(
             await v3.cancel(session)
             with pytest.raises(openai.APIError, match="cancelled by another client"):
                 await asking
+        assert kind((await v3.settled(session, seen))[-1]) == "turn.cancelled"
+
+
+@pytest.mark.usefixtures("allowed")
+async def test_a_stream_that_is_left_at_any_moment_ends_its_turn(v3: V3, model: Scripted):
+    session = await v3.create()
+    body = json.dumps(
+        {"model": "auto", "messages": [user("wait")], "metadata": {"session": session}, "stream": True}
+    )
+    head = "".join(f"{name}: {value}\r\n" for name, value in v3.role.headers.items())
+    request = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {urlsplit(v3.role.url).netloc}\r\n{head}"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
+    for moment in range(20):
+        model.will(text("Hel"), asyncio.Event())
+        seen = (await v3.detail(session))["seq"]
+        _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(v3.role.url).port)
+        writer.write(request.encode())
+        await until(v3.stream(session, seen), "turn.started")
+        await asyncio.sleep(moment * 0.0003)  # so that it comes before the answer's head, behind it, between
+        writer.close()
         assert kind((await v3.settled(session, seen))[-1]) == "turn.cancelled"
 
 
