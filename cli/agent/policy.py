@@ -22,7 +22,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from json import loads
 from pathlib import Path, PurePosixPath
@@ -60,13 +60,21 @@ class Rule:
 @dataclass(frozen=True)
 class Call:
     """A call as rules see it. `subject` is a command, or a path from the root with its links followed;
-    `written` that path as the model wrote it."""
+    `written` that path as the model wrote it. `others` are further paths, as the same two."""
 
     tool: str
     mutates: bool
     kind: Subject = ""
     subject: str = ""
     written: str = ""
+    others: tuple[tuple[str, str], ...] = ()
+
+    def each(self) -> Iterator["Call"]:
+        """The call for each of its paths alone."""
+        alone = replace(self, others=())
+        yield alone
+        for subject, written in self.others:
+            yield replace(alone, subject=subject, written=written)
 
 
 class Decision(NamedTuple):
@@ -78,6 +86,12 @@ class Decision(NamedTuple):
 
 
 def decide(mode: str, rules: Sequence[Rule], call: Call) -> Decision:
+    """Of a call about several paths, what is decided of the one that may least."""
+    found = (decided(mode, rules, each) for each in call.each())
+    return min(found, key=lambda decision: ACTIONS.index(decision.action))
+
+
+def decided(mode: str, rules: Sequence[Rule], call: Call) -> Decision:
     if call.mutates and mode in LOOKING:
         return Decision("deny", None, f"In the mode {mode!r} nothing is changed, and {call.tool} does that.")
     for action in ACTIONS:
@@ -228,14 +242,23 @@ def call_of(call: ToolCall, tool: Any, cwd: Path) -> Call:
         return Call(call.name, mutates, kind, str(given.get("command", "")))
     if not kind:
         return Call(call.name, mutates)
-    name = str(given.get("path", ".")).partition("\0")[0]  # no tool can open what has a NUL
-    path = os.path.join(cwd, os.path.expanduser(name))
-    # Links are followed in the path as it is written: `link/..` is not where the link stands.
-    return Call(call.name, mutates, kind, os.path.realpath(path), os.path.normpath(path))
+    names = tool.paths(given) if hasattr(tool, "paths") else [str(given.get("path", "."))]
+    if not names:  # a patch that cannot be read
+        return Call(call.name, mutates, kind)
+    first, *others = [both(cwd, name) for name in names]
+    return Call(call.name, mutates, kind, *first, tuple(others))
+
+
+def both(cwd: Path, name: str) -> tuple[str, str]:
+    """A path with its links followed, and as it is written: `link/..` is not where the link stands."""
+    path = os.path.join(cwd, os.path.expanduser(name.partition("\0")[0]))  # no tool can open what has a NUL
+    return os.path.realpath(path), os.path.normpath(path)
 
 
 def exactly(call: Call) -> str:
     """The pattern for this call and no other; empty where there is none that could allow it."""
+    if call.others:  # it would take a rule for each
+        return ""
     if not call.kind:
         return call.tool
     if call.kind != "command":

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 from django.http import HttpRequest
@@ -20,7 +21,9 @@ from cli.daemon.metrics import Metrics
 from cli.daemon.questions import Questions
 from cli.daemon.turns import Turns
 from cli.protocol import state
+from cli.tools import table
 from cli.tools.mcp import Servers
+from cli.tools.seen import Seen
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ class Hub:
             logs,
             database,
             lambda model, compacted: models.of(model, compacted).chat,
+            tools=partial(table.tools, seen=Seen()),
             servers=servers.tools,
             allow=questions.judge,
         )

@@ -40,7 +40,6 @@ from cli.protocol.events import (
 from cli.protocol.failures import Failure
 from cli.protocol.messages import Message, ToolCall
 from cli.protocol.requests import SteerView, TurnState, TurnSteer, TurnSubmit, TurnView
-from cli.tools import table
 from opta.errors import Refusal
 
 logger = logging.getLogger(__name__)
@@ -55,7 +54,8 @@ RETRY_SECONDS = 1.0
 
 class Turns:
     """The turns of all sessions. `chat` gives the way to ask a model by its name,
-    as its conversation was last compacted; `tools` those of a folder, `servers` those of its MCP servers."""
+    as its conversation was last compacted; `tools` those of a session in its folder, `servers` those of
+    the folder's MCP servers."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Turns:
         *,
         allow: Callable[[Turn, ToolCall, Tool | None], Awaitable[Verdict]],
         servers: Callable[[Path], Awaitable[Tools | None]],
-        tools: Callable[[Path], Tools] = table.tools,
+        tools: Callable[[Path, str], Tools],
     ) -> None:
         self.logs = logs
         self.database = database
@@ -132,7 +132,7 @@ class Turns:
     async def catalog(self, session: models.Session) -> Catalog:
         """The tools that a session may use now, told of as its first turn was told."""
         cwd = Path(session.cwd)
-        own, served = permitted(self.tools(cwd), session.tools), await self.servers(cwd)
+        own, served = permitted(self.tools(cwd, session.id), session.tools), await self.servers(cwd)
         listed, searched = tiers(own, None if served is None else permitted(served, session.tools))
         return Catalog(listed, searched, session.catalog)
 

@@ -6,7 +6,7 @@ import re
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ from pydantic import Field
 
 from cli.tools import search
 from cli.tools.search import Names, binary, clipped
+from cli.tools.seen import Seen
 
 # Beyond this a result fills the window of a small model; it then says how to get at the rest.
 LIMIT_BYTES = 32_000
@@ -40,6 +41,8 @@ class Workspace:
 
     cwd: Path
     search_seconds: float = 20.0
+    session: str = ""
+    seen: Seen = field(default_factory=Seen)
 
     def inside(self, path: str) -> Path:
         """The real path. Raises Outside, and FileNotFoundError when there is none."""

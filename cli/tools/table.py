@@ -7,19 +7,27 @@ from typing import Any, Literal, NamedTuple
 
 from cli.tools import files
 from cli.tools.files import Workspace
+from cli.tools.seen import Seen
 
-# What a tool may do at worst; one that only reads within the working directory needs nobody's permission.
-Safety = Literal["read"]
+# What a tool may do at worst, in the working directory; one that only reads there needs nobody's permission.
+Safety = Literal["read", "write"]
 # The parameter by which rules tell a tool's calls apart: `path`, of one file or of all below, or `command`.
 Subject = Literal["", "path", "tree", "command"]
 
 
+def one_path(given: dict[str, Any]) -> list[str]:
+    return [str(given.get("path", "."))]
+
+
 class Row(NamedTuple):
-    """A tool: a function whose first parameter is the session's Workspace, which the model never sees."""
+    """A tool: a function whose first parameter is the session's Workspace, which the model never sees.
+
+    `paths` finds in a call's arguments those that it is about, where its subject is one."""
 
     run: Callable[..., Any]
     safety: Safety
     subject: Subject = ""
+    paths: Callable[[dict[str, Any]], list[str]] = one_path
 
 
 TOOLS = {
@@ -30,9 +38,9 @@ TOOLS = {
 }
 
 
-def tools(cwd: Path) -> dict[str, Callable[..., Any]]:
-    """The tools of a session in `cwd`, as the agent loop runs them."""
-    workspace = Workspace(cwd)
+def tools(cwd: Path, session: str = "", seen: Seen | None = None) -> dict[str, Callable[..., Any]]:
+    """The tools of a session in `cwd`, as the agent loop runs them; `seen` is what sessions have read."""
+    workspace = Workspace(cwd, session=session, seen=seen or Seen())
     return {name: bound(row, workspace) for name, row in TOOLS.items()}
 
 
@@ -40,5 +48,5 @@ def bound(row: Row, workspace: Workspace) -> Callable[..., Any]:
     """The tool for one session; it keeps its docstring, and says whether it changes anything, and what."""
     tool = partial(row.run, workspace)
     tool.__doc__ = row.run.__doc__
-    vars(tool).update(mutates=row.safety != "read", subject=row.subject)
+    vars(tool).update(mutates=row.safety != "read", subject=row.subject, paths=row.paths)
     return tool
