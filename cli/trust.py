@@ -70,7 +70,15 @@ def brought(cwd: Path) -> list[Path]:
     user, here = paths.opta_home().resolve(), cwd.resolve()
     folders = (folder for folder in (here, *here.parents) if not too_wide(folder))
     found = (folder / name for folder in folders for name in BRINGS)
-    return [path for path in found if path != user and path.exists()]
+    return [path for path in found if path != user and brings_any(path)]
+
+
+def brings_any(path: Path) -> bool:
+    """An empty folder brings nothing: the sandbox makes one, that no command may fill it."""
+    try:
+        return any(path.iterdir()) if path.is_dir() else path.exists()
+    except PermissionError:  # then what is in it is not known
+        return True
 
 
 def unused(cwd: Path) -> list[Path]:

@@ -26,6 +26,13 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
+def test_an_empty_folder_brings_nothing(tmp_path):
+    (tmp_path / "new" / ".opta").mkdir(parents=True)
+    assert trust.unused(tmp_path / "new") == []
+    (tmp_path / "new" / ".opta" / "mcp.json").write_text("{}")
+    assert trust.unused(tmp_path / "new") == [tmp_path / "new" / ".opta"]
+
+
 def test_a_project_changes_nothing_before_it_is_trusted(project):
     assert config.load(project / "src").model == "auto"
     trust.grant(project)
