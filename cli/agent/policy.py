@@ -5,41 +5,40 @@ it is about.
 
     read_file(src/**)       a path: * ? [] within a name, ** for any folders; from the project's folder
                             (the session's, for other rules), ~ or /
-    run_command(git *)      a command, word for word: * within a word, and alone for any number of words
+    run_command(git *)      a command, word for word: * within a word, and alone for any number of words;
+                            see cli/agent/lines.py
 
 Deny wins over ask, and ask over allow. What no rule is about may run when it only reads, and is asked for
 when it changes something. A mode that only looks runs nothing that changes, whatever the rules say.
 
-**Allow matches narrowly, deny and ask widely.** A command is allowed only as one plain command: nothing in
-it that a shell would act on (`;`, `|`, `$(…)`, a redirection, a line's end). A path is taken with its links
-followed. What is denied is denied wherever in the line it stands, under whichever name a path has, in upper
-or lower case, with all that lies below a folder; and a search of a whole folder is about all that is in it.
+**Allow matches narrowly, deny and ask widely.** A line of a shell is allowed when each command in it is one
+that a rule allows, or only reads; where it cannot be told what a line runs, it is asked for. A path is taken
+with its links followed. What is denied is denied wherever in the line it stands, under whichever name a
+path has, in upper or lower case, with all that lies below a folder; and a search of a whole folder is about
+all that is in it.
 Such patterns keep a model from mistakes: against one that hides what it does, only a sandbox helps.
 """
 
 import os
-import re
-import shlex
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from json import loads
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-from unicodedata import normalize
 
+from cli.agent import lines
+from cli.agent.lines import Line
+from cli.agent.wildcards import GLOB, folded, literal, same
 from cli.protocol.messages import ToolCall
 from cli.protocol.permissions import ACTIONS, FORM, Action, RuleScope, parts
 from cli.tools.table import Subject
 
 # Modes in which nothing is changed.
 LOOKING = {"plan", "review", "research"}
-# What a shell acts on, wherever it stands: within quotes some of it still means something.
-ACTIVE = re.compile(r"[;&|<>$`(){}\\\x00-\x08\x0a-\x1f\x7f]")
-BETWEEN = re.compile(r"[;&|<>$`(){}\\\"'\s]+")
-GLOB = re.compile(r"[*?\[]")
-
+# Of a question, in characters.
+SHOWN = 1000
 Way = tuple[str, ...]
 
 
@@ -69,6 +68,16 @@ class Call:
     written: str = ""
     others: tuple[tuple[str, str], ...] = ()
 
+    @cached_property
+    def line(self) -> Line:
+        """What a command runs."""
+        return Line.of(self.subject)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something: a command may only read, where its tool need not."""
+        return self.mutates and not (self.kind == "command" and self.line.reads)
+
     def each(self) -> Iterator["Call"]:
         """The call for each of its paths alone."""
         alone = replace(self, others=())
@@ -92,15 +101,49 @@ def decide(mode: str, rules: Sequence[Rule], call: Call) -> Decision:
 
 
 def decided(mode: str, rules: Sequence[Rule], call: Call) -> Decision:
-    if call.mutates and mode in LOOKING:
+    if call.changes and mode in LOOKING:
         return Decision("deny", None, f"In the mode {mode!r} nothing is changed, and {call.tool} does that.")
     for action in ACTIONS:
         for rule in rules:
             if rule.action == action and matches(rule, call):
                 return Decision(action, rule, f"The {rule.scope}'s rule says: {rule.action} {rule.pattern}.")
-    if call.mutates:
+        if action == "ask" and (found := possible(rules, call)):
+            return Decision("ask", found, f"It cannot be told that it is nothing of the rule: {found}.")
+    if call.kind == "command":
+        return commanded(rules, call)
+    if call.changes:
         return Decision("ask", None, f"{call.tool} changes something, and no rule is about it.")
     return Decision("allow", None, f"{call.tool} only reads.")
+
+
+def possible(rules: Sequence[Rule], call: Call) -> Rule | None:
+    """The rule against a command which this one may be, as far as it can be told."""
+    if call.kind != "command":
+        return None
+    against = ((rule, about) for rule, about in commands(rules, call) if rule.action != "allow")
+    return next((rule for rule, about in against if lines.may_name(about, call.line)), None)
+
+
+def commanded(rules: Sequence[Rule], call: Call) -> Decision:
+    """Of a line of a shell that no rule is about as a whole."""
+    if not call.changes:
+        return Decision("allow", None, f"{call.tool} only reads here.")
+    allowed = [(rule, about) for rule, about in commands(rules, call) if rule.action == "allow"]
+    if lines.allows([about for _, about in allowed], call.line):
+        first = next(rule for rule, about in allowed if lines.used(about, call.line))
+        return Decision("allow", first, "Rules allow each of its commands.")
+    if call.line.unknown:
+        return Decision("ask", None, f"What it runs cannot be told: {call.line.unknown}.")
+    names = ", ".join(map(str, lines.left([about for _, about in allowed], call.line)))
+    return Decision("ask", None, f"No rule is about: {names}."[:SHOWN])
+
+
+def commands(rules: Sequence[Rule], call: Call) -> Iterator[tuple[Rule, str]]:
+    """The rules about commands of this tool, and what they say of them."""
+    for rule in rules:
+        tool, about = parts(rule.pattern)
+        if about is not None and fnmatchcase(call.tool, tool):
+            yield rule, about
 
 
 def matches(rule: Rule, call: Call) -> bool:
@@ -112,43 +155,10 @@ def matches(rule: Rule, call: Call) -> bool:
         return True
     match call.kind:
         case "command":
-            return allows_command(about, call.subject) if narrow else names_command(about, call.subject)
+            return lines.allows([about], call.line) if narrow else lines.names(about, call.line)
         case "path" | "tree":
             return allows_path(rule.ways, call) if narrow else names_path(rule.ways, call)
     return not narrow  # what cannot be compared is not allowed
-
-
-def allows_command(about: str, line: str) -> bool:
-    """Whether the line is one plain command, and one that the pattern names."""
-    if ACTIVE.search(line):
-        return False
-    try:
-        return same(shlex.split(line), shlex.split(about), "*")
-    except ValueError:  # a quote without its end
-        return False
-
-
-def names_command(about: str, line: str) -> bool:
-    """Whether such a command stands anywhere in the line, in quotes or behind another one as well."""
-    try:
-        wanted = shlex.split(folded(about))
-    except ValueError:
-        wanted = folded(about).split()
-    return any(same(words, ["*", *wanted, "*"], "*", alike=is_program) for words in readings(folded(line)))
-
-
-def readings(line: str) -> Iterator[list[str]]:
-    """The words of a line, in the two ways that they can be taken: with quotes and without."""
-    yield BETWEEN.sub(" ", line).split()
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.whitespace_split, lexer.commenters = True, ""
-    with suppress(ValueError):  # a quote without its end
-        yield list(lexer)
-
-
-def is_program(word: str, wanted: str) -> bool:
-    """A program is meant wherever it lies."""
-    return fnmatchcase(word, wanted) or fnmatchcase(word.rpartition("/")[2], wanted)
 
 
 def allows_path(ways: Sequence[Way], call: Call) -> bool:
@@ -174,45 +184,6 @@ def reaches(names: Sequence[str], way: Way) -> bool:
         if not fnmatchcase(name, part):
             return False
     return len(way) > len(names)
-
-
-def same(
-    words: Sequence[str],
-    wanted: Sequence[str],
-    any_number: str,
-    *,
-    alike: Callable[[str, str], bool] = fnmatchcase,
-) -> bool:
-    """Whether the words are those wanted, of which `any_number` stands for any number of words.
-
-    Goes once through the words, with every place in `wanted` that may have been reached: no pattern and
-    no line makes it slow.
-    """
-    at = skipping({0}, wanted, any_number)
-    for word in words:
-        if len(wanted) in at and wanted and wanted[-1] == any_number:
-            return True
-        reached = {place for place in at if place < len(wanted) and wanted[place] == any_number}
-        reached |= {place + 1 for place in at - reached if place < len(wanted) and alike(word, wanted[place])}
-        if not reached:
-            return False
-        at = skipping(reached, wanted, any_number)
-    return len(wanted) in at
-
-
-def skipping(at: set[int], wanted: Sequence[str], any_number: str) -> set[int]:
-    """The places, and those behind what may also stand for no word at all."""
-    found = set(at)
-    for place in at:
-        while place < len(wanted) and wanted[place] == any_number:
-            place += 1
-            found.add(place)
-    return found
-
-
-def folded(text: str) -> str:
-    """As a file system may compare names that does not tell upper from lower case."""
-    return normalize("NFC", text).casefold()
 
 
 def split(path: str) -> list[str]:
@@ -255,22 +226,23 @@ def both(cwd: Path, name: str) -> tuple[str, str]:
     return os.path.realpath(path), os.path.normpath(path)
 
 
+def patterns(call: Call) -> list[str]:
+    """What rules would say that allow this call from now on; empty where none could.
+
+    For a line of a shell one for each command in it that is not allowed yet, and those like it.
+    """
+    if call.kind != "command":
+        found = [each] if (each := exactly(call)) else []
+    else:
+        found = [f"{call.tool}({about})" for about in lines.patterns(call.line)]
+    return found if all(map(FORM.fullmatch, found)) else []
+
+
 def exactly(call: Call) -> str:
     """The pattern for this call and no other; empty where there is none that could allow it."""
     if call.others:  # it would take a rule for each
         return ""
     if not call.kind:
         return call.tool
-    if call.kind != "command":
-        about = literal(call.subject)
-    elif allows_command("*", call.subject):
-        about = shlex.join(map(literal, shlex.split(call.subject)))
-    else:
-        return ""
-    found = f"{call.tool}({about})"
+    found = f"{call.tool}({literal(call.subject)})"
     return found if FORM.fullmatch(found) else ""
-
-
-def literal(text: str) -> str:
-    """The glob that is `text` and nothing else."""
-    return GLOB.sub(lambda found: f"[{found[0]}]", text)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cli.agent.catalog import Tool
 from cli.agent.execute import Verdict
-from cli.agent.policy import Call, call_of, decide, exactly
+from cli.agent.policy import Call, call_of, decide, patterns
 from cli.daemon import rules
 from cli.daemon.access.keys import Forbidden
 from cli.daemon.access.scopes import allows
@@ -30,11 +30,13 @@ DENIED = "The user did not allow this call."
 
 
 class Question(NamedTuple):
-    """A call that waits for somebody to allow it; `body` is what is known of it."""
+    """A call that waits for somebody to allow it; `body` is what is known of it, and `patterns` are the rules
+    that a remembered answer becomes."""
 
     turn: Turn
     body: PermissionRequest
     answer: asyncio.Future[PermissionDecision]
+    patterns: list[str]
 
 
 class Questions:
@@ -59,7 +61,7 @@ class Questions:
             return Verdict(False, f"Not allowed. {decision.reason}")
         if not turn.interactive:
             return Verdict(False, f"Not allowed. {decision.reason} In this turn nobody can be asked.")
-        return await self._ask(turn, call, decision.reason, exactly(seen))
+        return await self._ask(turn, call, decision.reason, patterns(seen))
 
     async def resolve(self, session: str, decision: PermissionDecision, by: Caller) -> None:
         """Answer a question, first come first served. Raises UnknownRequest when it waits no longer.
@@ -80,7 +82,7 @@ class Questions:
         question = self.open.get(decision.request)
         if question is None or question.turn.session_id != session:
             raise UnknownRequest(decision.request)
-        if decision.remember != "once" and not question.body.pattern:
+        if decision.remember != "once" and not question.patterns:
             message = "No rule could be about this call alone: its answer is good once."
             raise Refusal(message, field="remember")
         del self.open[decision.request]
@@ -89,10 +91,9 @@ class Questions:
         )
         try:
             if scope := SCOPES.get(decision.remember):
-                rule = RuleAdd(
-                    action=decision.decision, pattern=question.body.pattern, scope=scope, session=session
-                )
-                await self.database(rules.add, rule)
+                for pattern in question.patterns:
+                    rule = RuleAdd(action=decision.decision, pattern=pattern, scope=scope, session=session)
+                    await self.database(rules.add, rule)
             await self.logs.of(session).append(question.turn.id, told, partial(still, question.turn, told))
         except Refusal:
             if not question.answer.done():
@@ -105,14 +106,14 @@ class Questions:
         """Those of one session, or all."""
         return [
             RequestView(session=turn.session_id, turn=turn.id, **body.model_dump(exclude={"type"}))
-            for turn, body, _ in self.open.values()
+            for turn, body, *_ in self.open.values()
             if session in (None, turn.session_id)
         ]
 
-    async def _ask(self, turn: Turn, call: ToolCall, reason: str, pattern: str) -> Verdict:
+    async def _ask(self, turn: Turn, call: ToolCall, reason: str, found: list[str]) -> Verdict:
         what = {"call": call.id, "name": call.name, "arguments": loads(call.arguments)}
-        body = PermissionRequest(id=new_id(), reason=reason, pattern=pattern, **what)
-        question = Question(turn, body, asyncio.get_running_loop().create_future())
+        body = PermissionRequest(id=new_id(), reason=reason, pattern=", ".join(found), **what)
+        question = Question(turn, body, asyncio.get_running_loop().create_future(), found)
         self.open[body.id] = question  # before it is told: the answer may come at once
         try:
             await self.logs.of(turn.session_id).append(turn.id, body)

@@ -213,7 +213,8 @@ class SessionUpdated(Body):
 class PermissionRequest(Body):
     """A call waits until somebody allows or denies it, or its turn ends. `reason` says why it is asked.
 
-    `pattern` is what a rule would say that remembers the answer; empty where none can.
+    `pattern` is what a rule would say that remembers the answer, or several between commas, one for each
+    command of a line; empty where none can.
     """
 
     type: Literal["permission.request"] = "permission.request"

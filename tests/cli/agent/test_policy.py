@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.agent.policy import Call, Rule, call_of, decide, exactly, rule
+from cli.agent.policy import Call, Rule, call_of, decide, exactly, patterns, rule
+from cli.agent.readers import reads_only
 from cli.protocol.messages import ToolCall
 from cli.protocol.permissions import ACTIONS, Action
 
@@ -40,11 +41,11 @@ def said(line: str, *lines: str, mode: str = "chat") -> Action:
     ("pattern", "line", "allowed"),
     [
         ("run_command(git *)", "git status", True),
-        ("run_command(git *)", "git commit -m 'one; two'", False),
+        ("run_command(git *)", "git commit -m 'one; two'", True),
         ("run_command(git *)", "git", True),
         ("run_command(git *)", "github status", False),
         ("run_command(git status)", "git status", True),
-        ("run_command(git status)", "git status --short", False),
+        ("run_command(git push)", "git push --force", False),
         ("run_command(git * --short)", "git status -b --short", True),
         ("run_command(npm run test*)", "npm run test:unit", True),
         ("run_command(npm run test*)", "npm run deploy", False),
@@ -56,7 +57,7 @@ def said(line: str, *lines: str, mode: str = "chat") -> Action:
         ("run_command", "rm -rf /", True),
         ("*", "rm -rf /", True),
         ("run_*", "ls", True),
-        ("read_file", "ls", False),
+        ("read_file", "make", False),
     ],
 )
 def test_an_allow_rule_takes_one_plain_command_word_for_word(pattern: str, line: str, allowed: bool):
@@ -65,13 +66,13 @@ def test_an_allow_rule_takes_one_plain_command_word_for_word(pattern: str, line:
 
 @pytest.mark.parametrize(
     "rest",
-    ["; rm -rf /", " && rm x", " || rm x", " | sh", " & rm x", "\nrm x", "\rrm x", " > /etc/passwd", " < x",
+    ["; rm -rf /", " && rm x", " || rm x", " | sh", " & rm x", "\nrm x", "\rrm x", " > /etc/passwd", " < $x",
      " $(rm x)", " `rm x`", ' "$(rm x)"', " <(rm x)", " ${x}", " $x", "\\\nrm x", " (rm x)", " {rm,x}",
      " x\0y"],
 )  # fmt: skip
 def test_no_operator_of_a_shell_is_ever_allowed_by_a_prefix(rest: str):
     assert said(f"git status{rest}", "allow run_command(git *)") == "ask"
-    assert said(f"git status{rest}", "allow run_command(*)") == "ask"
+    assert said(f"git push{rest}", "allow run_command(git *)") == "ask"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_what_cannot_be_compared_is_denied_and_never_allowed():
 
 @pytest.mark.parametrize("mode", ["plan", "review", "research"])
 def test_a_mode_that_only_looks_changes_nothing_whatever_the_rules_say(mode: str):
-    decision = decide(mode, rules(Path("/"), "allow *"), command("ls"))
+    decision = decide(mode, rules(Path("/"), "allow *"), command("touch x"))
     assert (decision.action, decision.rule, mode in decision.reason) == ("deny", None, True)
     assert decide(mode, [], Call("read_file", mutates=False)).action == "allow"
 
@@ -186,11 +187,13 @@ COMMANDS = st.sampled_from(["git status", "git push", "rm x", "git status; rm x"
 @given(SETS, COMMANDS, st.randoms())
 def test_the_strictest_rule_that_matches_decides_in_any_order(found, line, random):
     written = [f"{action} {pattern}" for action, pattern in found]
-    decision = decide("chat", rules(Path("/"), *written), command(line))
+    decision, unsaid = decide("chat", rules(Path("/"), *written), command(line)), "ask"
+    if reads_only(line):
+        unsaid = "allow"
     matching = {
         each.split()[0] for each in written if decide("chat", rules(Path("/"), each), command(line)).rule
     }
-    assert decision.action == next((action for action in ACTIONS if action in matching), "ask")
+    assert decision.action == next((action for action in ACTIONS if action in matching), unsaid)
     assert (decision.rule is None) == (not matching)
     random.shuffle(written)
     assert decide("chat", rules(Path("/"), *written), command(line)).action == decision.action
@@ -208,11 +211,12 @@ WORDS = st.text(alphabet="ab*?[]-'\" ;$", min_size=1, max_size=8)
 
 
 @given(WORDS, WORDS)
-def test_the_rule_for_exactly_this_command_allows_no_other(line, other):
-    if pattern := exactly(command(line)):
-        assert said(line, f"allow {pattern}") == "allow"
-        if said(other, f"allow {pattern}") == "allow":
-            assert shlex.split(other) == shlex.split(line)
+def test_the_rules_that_are_offered_for_a_command_allow_it_and_no_other_program(line, other):
+    if found := patterns(command(line)):
+        offered = [f"allow {pattern}" for pattern in found]
+        assert said(line, *offered) == "allow"
+        if said(other, *offered) == "allow" and not reads_only(other):
+            assert shlex.split(other)[0] in shlex.split(line)
 
 
 @given(st.text(alphabet="ab*?[]\\ ./'", min_size=1, max_size=20))
