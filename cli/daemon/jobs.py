@@ -28,6 +28,8 @@ from cli.daemon.models import Job, Lost, Session, new_id
 from cli.daemon.record import Record, everyone
 from cli.protocol.events import Event, JobEnded, JobOutput, JobStarted
 from cli.protocol.jobs import JobFilter, JobStart, JobStatus, JobView, OutputPage, OutputView, SignalName
+from cli.sandbox.box import Box
+from cli.tools.background import Boxed
 from cli.tools.files import Outside, Workspace
 from cli.trust import trusted
 from opta.errors import Refusal
@@ -56,6 +58,15 @@ class Live(NamedTuple):
     task: asyncio.Task[None]
 
 
+class Command(NamedTuple):
+    """What a keeper is to run; `umask` is what the files are made with."""
+
+    words: list[str]
+    cwd: Path
+    env: dict[str, str]
+    umask: int
+
+
 class Jobs:
     """The jobs of all sessions."""
 
@@ -79,11 +90,14 @@ class Jobs:
                 log.warning("job %s has no row; it is ended", id)
                 await clear(Record(id))
 
-    async def start(self, request: JobStart) -> tuple[JobView, bool]:
-        """A job under way, and whether it is new. Once it is a row it runs, even if the caller hangs up."""
+    async def start(self, request: JobStart, boxed: Boxed | None = None) -> tuple[JobView, bool]:
+        """A job under way, and whether it is new. Once it is a row it runs, even if the caller hangs up.
+
+        It runs in a sandbox where there is a `boxed`, which the row does not tell of.
+        """
         if self.stopping:
             raise Stopping
-        task = asyncio.create_task(self._start(request))
+        task = asyncio.create_task(self._start(request, boxed))
         self.starts.add(task)
         task.add_done_callback(self.starts.discard)
         return await asyncio.shield(task)
@@ -148,7 +162,7 @@ class Jobs:
         for _, task in self.running.values():
             task.cancel()  # what is not stored by now is settled at the next start
 
-    async def _start(self, request: JobStart) -> tuple[JobView, bool]:
+    async def _start(self, request: JobStart, boxed: Boxed | None) -> tuple[JobView, bool]:
         cwd, before = await self.database(place, request)
         if before:
             return before.view(), False
@@ -158,7 +172,8 @@ class Jobs:
         job = Job(id=request.id or new_id(), session_id=request.session, label=request.label)
         job.command, job.cwd, record = request.words, str(cwd), Record(job.id)
         try:
-            job.pid = await launch(record, job, {**environment(), **request.env}, self.umask)
+            run = Command(job.command, cwd, {**environment(), **request.env}, self.umask)
+            job.pid = await launch(record, run, boxed)
             job.born = born(job.pid)
             body = JobStarted(id=job.id, label=job.label, command=job.command, cwd=job.cwd)
             await self.logs.of(job.session_id).append("", body, partial(insert, job))
@@ -215,27 +230,34 @@ class Jobs:
         await clear(Record(job.id))
 
 
-async def launch(record: Record, job: Job, env: dict[str, str], umask: int) -> int:
+async def launch(record: Record, run: Command, boxed: Boxed | None) -> int:
     """Start the command under a keeper; its pid. Raises FileExistsError, or Refusal when it cannot be run."""
-    program = [sys.executable, "-I", "-S", keeper.__file__, str(record.folder), str(umask), *job.command]
     with record.made() as lock:
+        if boxed:
+            run = await asyncio.to_thread(inside, run, boxed(run.cwd, record.temporary()))
+        kept = [keeper.__file__, str(record.folder), str(run.umask)]
         try:
             process = await create_subprocess_exec(
-                *program,
+                *(sys.executable, "-I", "-S", *kept, *run.words),
                 stdin=DEVNULL,
                 stdout=PIPE,
-                cwd=job.cwd,
-                env=env,
+                cwd=run.cwd,
+                env=run.env,
                 pass_fds=[lock],
                 start_new_session=True,
             )
         except OSError as error:
-            raise Refusal(f"{job.command[0][:200]} cannot be run: {error.strerror}.") from error
+            raise Refusal(f"{run.words[0][:200]} cannot be run: {error.strerror}.") from error
     line = await process.stdout.readline() if process.stdout else b""
     said = json.loads(line or b'{"error": "its keeper died"}')
     if "pid" not in said:
         raise Refusal(f"The command cannot be run: {said['error']}.", field="command")
     return int(said["pid"])
+
+
+def inside(run: Command, box: Box) -> Command:
+    """The command as it runs in a sandbox. Raises OSError."""
+    return run._replace(words=box.command(run.words), env=box.environment(run.env))
 
 
 def environment() -> dict[str, str]:

@@ -39,6 +39,12 @@ class Record:
         finally:
             os.close(lock)
 
+    def temporary(self) -> Path:
+        """A new folder in it, for what the command makes while it runs."""
+        folder = self.folder / "temporary"
+        folder.mkdir(mode=0o700)
+        return folder
+
     def kept(self) -> bool:
         """Whether a keeper is there."""
         try:

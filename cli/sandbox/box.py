@@ -112,6 +112,8 @@ class Box:
     temporary: Path
     network: bool = False
     able: Ability | None = None
+    # What its files are made with; that of whoever starts it, without one.
+    umask: int | None = None
 
     @cached_property
     def hidden(self) -> list[str]:
@@ -135,15 +137,16 @@ class Box:
     def command(self, words: list[str]) -> list[str]:
         """The command as it enters the sandbox. Makes the folders to be protected. Raises OSError."""
         able = self.able or ability()
+        umask = named("--umask", [str(self.umask)] if self.umask is not None else [])
         temporary = os.path.realpath(self.temporary)
         writable = [temporary] if self.only_reads else [self.root, temporary]
         kept = [] if self.only_reads else self._protected()
         if able.seatbelt:
             profile = seatbelt.profile(writable, self.hidden, kept, network=self.network)
-            return [*LAUNCHER, seatbelt.PROGRAM, "-p", profile, *words]
+            return [*LAUNCHER, *umask, seatbelt.PROGRAM, "-p", profile, *words]
         if not able.landlock:
-            return [*LAUNCHER, *words]
-        given = ["--landlock", *(["--network"] if self.network else []), *named("--write", writable)]
+            return [*LAUNCHER, *umask, *words]
+        given = ["--landlock", *umask, *(["--network"] if self.network else []), *named("--write", writable)]
         given += named("--hide", self.hidden)
         if able.spaces:
             git = os.path.join(self.root, ".git")

@@ -1,6 +1,6 @@
 """Runs a command in the sandbox and sees to it that nothing of it is left: a program of its own.
 
-    enter.py [--landlock] [--spaces] [--network] [--write PATH]… [--hide PATH]… [--keep PATH]… [--pin PATH]…
+    enter.py [--landlock] [--spaces] [--network] [--umask N] [--write PATH]… [--hide PATH]… [--keep PATH]… [--pin PATH]…
         COMMAND…
 
 It needs nothing but Python, so that it starts in an instant. It ends as the command does, with 128 and the
@@ -148,6 +148,8 @@ def others_of_group(number: int) -> bool:
 
 def run(given: Orders, command: list[str]) -> int:
     """Become the command. Raises OSError."""
+    for umask in given.get("--umask", []):
+        os.umask(int(umask))
     limit()
     for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
