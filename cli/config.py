@@ -46,6 +46,9 @@ Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterV
 # What a provider may be called: the part of a model's name before the slash.
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 
+# As a URL has it, such as intranet.example, 127.0.0.1:8000 or [::1].
+Host = Annotated[str, Field(pattern=r"^(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[1-9][0-9]{0,4})?$")]
+
 Kind = Literal["openai", "anthropic", "lmx"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -89,6 +92,8 @@ class Config(Strict):
     model: Annotated[str, Field(min_length=1, max_length=200)] = "auto"
     # Whether the daemon runs turns for clients of OpenAI's API, at /v1.
     openai_api: bool = False
+    # Hosts that tools may ask though they are private, with their port where it is not the scheme's own.
+    web_allow: list[Host] = []
     sites_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+$")] = "http://opta.localhost:8000"
 
 

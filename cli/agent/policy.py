@@ -5,6 +5,7 @@ it is about.
 
     read_file(src/**)       a path: * ? [] within a name, ** for any folders; from the project's folder
                             (the session's, for other rules), ~ or /
+    web_fetch(https://docs.python.org/**)  a request to the web: see cli/agent/urls.py
     run_command(git *)      a command, word for word: * within a word, and alone for any number of words;
                             see cli/agent/lines.py
 
@@ -28,7 +29,7 @@ from json import loads
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from cli.agent import lines
+from cli.agent import lines, urls
 from cli.agent.lines import Line
 from cli.agent.wildcards import GLOB, folded, literal, same
 from cli.protocol.messages import ToolCall
@@ -113,6 +114,8 @@ def decided(mode: str, rules: Sequence[Rule], call: Call) -> Decision:
         return commanded(rules, call)
     if call.changes:
         return Decision("ask", None, f"{call.tool} changes something, and no rule is about it.")
+    if call.kind == "url":
+        return Decision("ask", None, f"{call.tool} asks the web, and no rule is about it.")
     return Decision("allow", None, f"{call.tool} only reads.")
 
 
@@ -158,6 +161,8 @@ def matches(rule: Rule, call: Call) -> bool:
             return lines.allows([about], call.line) if narrow else lines.names(about, call.line)
         case "path" | "tree":
             return allows_path(rule.ways, call) if narrow else names_path(rule.ways, call)
+        case "url":
+            return urls.allows(about, call.subject) if narrow else urls.names(about, call.subject)
     return not narrow  # what cannot be compared is not allowed
 
 
@@ -211,6 +216,10 @@ def call_of(call: ToolCall, tool: Any, cwd: Path) -> Call:
     mutates, given = bool(getattr(tool, "mutates", True)), loads(call.arguments or "{}")
     if kind == "command":
         return Call(call.name, mutates, kind, str(given.get("command", "")))
+    if kind == "url":
+        method = str(given.get("method", "GET"))
+        said = urls.subject(method, str(given.get("url", "")))
+        return Call(call.name, method not in urls.READING, kind, said)
     if not kind:
         return Call(call.name, mutates)
     names = tool.paths(given) if hasattr(tool, "paths") else [str(given.get("path", "."))]
@@ -244,5 +253,8 @@ def exactly(call: Call) -> str:
         return ""
     if not call.kind:
         return call.tool
-    found = f"{call.tool}({literal(call.subject)})"
+    about = urls.pattern(call.subject) if call.kind == "url" else literal(call.subject)
+    if call.kind == "url" and not urls.allows(about, call.subject):
+        return ""
+    found = f"{call.tool}({about})"
     return found if FORM.fullmatch(found) else ""

@@ -22,6 +22,7 @@ from cli.daemon.questions import Questions
 from cli.daemon.turns import Turns
 from cli.protocol import state
 from cli.tools import table
+from cli.tools.internet import Internet
 from cli.tools.mcp import Servers
 from cli.tools.seen import Seen
 
@@ -61,7 +62,7 @@ class Hub:
             logs,
             database,
             lambda model, compacted: models.of(model, compacted).chat,
-            tools=partial(table.tools, seen=Seen()),
+            tools=partial(table.tools, seen=Seen(), web=Internet(lambda: current().web_allow)),
             servers=servers.tools,
             allow=questions.judge,
         )

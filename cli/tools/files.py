@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cli.tools import search
+from cli.tools.internet import Internet
 from cli.tools.search import Names, binary, clipped
 from cli.tools.seen import Seen
 
@@ -43,6 +44,7 @@ class Workspace:
     search_seconds: float = 20.0
     session: str = ""
     seen: Seen = field(default_factory=Seen)
+    web: Internet = field(default_factory=Internet)
 
     def inside(self, path: str) -> Path:
         """The real path. Raises Outside, and FileNotFoundError when there is none."""

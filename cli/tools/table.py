@@ -5,18 +5,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cli.tools import files
+from cli.tools import files, web
 from cli.tools.files import Workspace
+from cli.tools.internet import Internet
 from cli.tools.seen import Seen
 
 # What a tool may do at worst, in the working directory; one that only reads there needs nobody's permission.
-Safety = Literal["read", "write"]
-# The parameter by which rules tell a tool's calls apart: `path`, of one file or of all below, or `command`.
-Subject = Literal["", "path", "tree", "command"]
+# "network" reads the web, and tells others something by what it asks for; "request" may change things there.
+Safety = Literal["read", "write", "network", "request"]
+# The parameter by which rules tell a tool's calls apart: `path`, of one file or of all below, `command`, or
+# `url`, with a `method` where there is one.
+Subject = Literal["", "path", "tree", "command", "url"]
 
 
 def one_path(given: dict[str, Any]) -> list[str]:
     return [str(given.get("path", "."))]
+
+
+CHANGING: set[Safety] = {"write", "request"}
 
 
 class Row(NamedTuple):
@@ -35,12 +41,16 @@ TOOLS = {
     "list_dir": Row(files.list_dir, "read", "path"),
     "glob": Row(files.glob, "read", "tree"),
     "grep": Row(files.grep, "read", "tree"),
+    "web_fetch": Row(web.web_fetch, "network", "url"),
+    "http_request": Row(web.http_request, "request", "url"),
 }
 
 
-def tools(cwd: Path, session: str = "", seen: Seen | None = None) -> dict[str, Callable[..., Any]]:
+def tools(
+    cwd: Path, session: str = "", *, seen: Seen | None = None, web: Internet | None = None
+) -> dict[str, Callable[..., Any]]:
     """The tools of a session in `cwd`, as the agent loop runs them; `seen` is what sessions have read."""
-    workspace = Workspace(cwd, session=session, seen=seen or Seen())
+    workspace = Workspace(cwd, session=session, seen=seen or Seen(), web=web or Internet())
     return {name: bound(row, workspace) for name, row in TOOLS.items()}
 
 
@@ -48,5 +58,5 @@ def bound(row: Row, workspace: Workspace) -> Callable[..., Any]:
     """The tool for one session; it keeps its docstring, and says whether it changes anything, and what."""
     tool = partial(row.run, workspace)
     tool.__doc__ = row.run.__doc__
-    vars(tool).update(mutates=row.safety != "read", subject=row.subject, paths=row.paths)
+    vars(tool).update(mutates=row.safety in CHANGING, subject=row.subject, paths=row.paths)
     return tool
