@@ -1,13 +1,16 @@
 """Web addresses: the one way in which each is written, and which of them lead to the public Internet."""
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from collections.abc import Collection
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+import ifaddr
 from yarl import URL
 
 HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 # The last part of a name that a resolver takes for an IPv4 address, in one of its spellings.
 NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+Networks = Collection[IPv4Network | IPv6Network]
 PORTS = {"http": 80, "https": 443}
 # IPv6 addresses that hold an IPv4 one in their last 32 bits: mapped (RFC 4291), translated (RFC 7915) and
 # NAT64 (RFC 6052). It is the IPv4 address that is reached.
@@ -54,11 +57,20 @@ def named(host: str) -> str:
     return host
 
 
-def public(address: str) -> bool:
+def public(address: str, own: Networks = ()) -> bool:
     """Whether an address leads to the Internet, and not into this machine, its networks or its cloud's."""
     ip = ip_address(address)
-    if isinstance(ip, IPv6Address):
-        if not any(ip in net for net in HOLDING):
-            return ip in GIVEN_OUT and ip.is_global and not any(ip in net for net in TUNNELS)
+    if isinstance(ip, IPv6Address) and any(ip in net for net in HOLDING):
         ip = IPv4Address(int(ip) & 0xFFFFFFFF)
+    if any(ip in net for net in own):
+        return False
+    if isinstance(ip, IPv6Address):
+        return ip in GIVEN_OUT and ip.is_global and not any(ip in net for net in TUNNELS)
     return ip.is_global and not ip.is_multicast and not any(ip in net for net in INNER)
+
+
+def neighbours() -> Networks:
+    """The networks that this machine is in: with IPv6 what a home has in it has public addresses too."""
+    found = [each for adapter in ifaddr.get_adapters() for each in adapter.ips if each.network_prefix]
+    pairs = [(each.ip if isinstance(each.ip, str) else each.ip[0], each.network_prefix) for each in found]
+    return {ip_network(pair, strict=False) for pair in pairs}

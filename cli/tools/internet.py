@@ -22,7 +22,7 @@ from aiohttp import (
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from cli.tools.address import PORTS, parsed, public
+from cli.tools.address import PORTS, Networks, neighbours, parsed, public
 from opta.version import VERSION
 
 # What is more than this, once unpacked, is not read.
@@ -33,6 +33,8 @@ CONNECT_SECONDS = 10.0
 # Below this the ports are other services' than the web's, which a request could be made to speak to.
 FIRST_PORT = 1024
 REDIRECTS = {301, 302, 303, 307, 308}
+# Whether an address may be connected to.
+May = Callable[[str], bool]
 AGENT = {"User-Agent": f"opta/{VERSION}"}
 
 
@@ -77,6 +79,7 @@ class Internet:
     listed: Callable[[], Iterable[str]] = tuple
     seconds: float = 30.0
     resolver: Callable[[], AbstractResolver] = ThreadedResolver
+    own: Callable[[], Networks] = neighbours
 
     async def ask(self, asked: Asked) -> Answer:
         """The answer, with redirects followed on the same host. Raises Closed or Unanswered.
@@ -97,11 +100,11 @@ class Internet:
         raise Unanswered(f"{asked.url} leads on and on: {HOPS} redirects were followed.")
 
     async def _once(self, asked: Asked) -> Answer:
-        anywhere = self._check(asked.url)
+        may = anywhere if self._lists(asked.url) else partial(public, own=self.own())
         connector = TCPConnector(
             ssl=secure() if asked.url.scheme == "https" else True,
-            resolver=Outward(self.resolver(), asked.url, anywhere),
-            socket_factory=partial(dial, asked.url, anywhere),
+            resolver=Outward(self.resolver(), asked.url, may),
+            socket_factory=partial(dial, asked.url, may),
             force_close=True,
         )
         limit = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
@@ -119,7 +122,7 @@ class Internet:
         except ClientError as error:
             raise Unanswered(f"{asked.url} gave no answer: {str(error) or type(error).__name__}") from error
 
-    def _check(self, url: URL) -> bool:
+    def _lists(self, url: URL) -> bool:
         """Whether it may lie anywhere. Raises Closed for a port that is none of the web's."""
         place = url.authority.removesuffix(f":{url.port}")
         names = {f"{place}:{url.port}"} | ({place} if url.is_default_port() else set())
@@ -133,14 +136,14 @@ class Internet:
 class Outward(AbstractResolver):
     """What a name leads to on the Internet. Raises Closed for one that leads elsewhere alone."""
 
-    def __init__(self, resolver: AbstractResolver, url: URL, anywhere: bool) -> None:
-        self.resolver, self.url, self.anywhere = resolver, url, anywhere
+    def __init__(self, resolver: AbstractResolver, url: URL, may: May) -> None:
+        self.resolver, self.url, self.may = resolver, url, may
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self.resolver.resolve(host, port, family)
-        outward = [each for each in found if self.anywhere or public(each["host"])]
+        outward = [each for each in found if self.may(each["host"])]
         if found and not outward:
             raise inner(self.url, found[0]["host"])
         return outward
@@ -149,15 +152,19 @@ class Outward(AbstractResolver):
         await self.resolver.close()
 
 
-def dial(url: URL, anywhere: bool, info: AddrInfoType) -> socket.socket:
+def dial(url: URL, may: May, info: AddrInfoType) -> socket.socket:
     """A socket for the very address that is then connected to: no other answer of a resolver comes between.
 
     Raises Closed.
     """
     family, kind, protocol, _, address = info
-    if not anywhere and not public(address[0]):
+    if not may(address[0]):
         raise inner(url, address[0])
     return socket.socket(family, kind, protocol)
+
+
+def anywhere(address: str) -> bool:
+    return True
 
 
 def inner(url: URL, address: str) -> Closed:

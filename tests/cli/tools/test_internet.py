@@ -4,6 +4,7 @@ import asyncio
 import resource
 import socket
 import zlib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from cli.tools import internet
-from cli.tools.address import parsed, public
+from cli.tools.address import neighbours, parsed, public
 from cli.tools.files import Workspace
 from cli.tools.internet import Asked, Closed, Internet, Unanswered, dial
 from cli.tools.web import web_fetch
@@ -80,13 +81,26 @@ async def test_an_address_that_is_not_public_is_not_connected_to_under_any_name(
         await web_fetch(Workspace(tmp_path, web=Internet()), f"http://{literal}/")
     assert names.asked == ["example.com"]
     with pytest.raises(Closed):
-        dial(parsed("https://example.com/"), False, reached(address))
+        dial(parsed("https://example.com/"), public, reached(address))
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_what_is_public_may_be_connected_to(address: str):
-    dial(parsed("https://example.com/"), False, reached(address)).close()
+    dial(parsed("https://example.com/"), public, reached(address)).close()
     assert public(address)
+
+
+@pytest.mark.parametrize("address", ["2a02:8100::7", "5.5.5.9", "::ffff:5.5.5.9", "64:ff9b::505:509"])
+async def test_a_public_address_in_a_network_of_this_machine_is_not_connected_to(address: str):
+    own = [ip_network("2a02:8100::/64"), ip_network("5.5.5.0/24")]
+    assert public(address) and not public(address, own)
+    with pytest.raises(Closed):
+        names = Names(address)
+        await Internet(resolver=lambda: names, own=lambda: own).ask(Asked(parsed("https://nas.example/")))
+
+
+def test_the_networks_of_this_machine_are_known():
+    assert ip_network("127.0.0.0/8") in neighbours()
 
 
 @pytest.mark.parametrize("url", NO_URL)
