@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 from cli.agent import lines, urls
 from cli.agent.lines import Line
 from cli.agent.wildcards import GLOB, folded, literal, same
+from cli.agent.words import Simple
 from cli.protocol.messages import ToolCall
 from cli.protocol.permissions import ACTIONS, FORM, Action, RuleScope, parts
 from cli.tools.table import Subject
@@ -109,7 +110,8 @@ def decided(mode: str, rules: Sequence[Rule], call: Call) -> Decision:
             if rule.action == action and matches(rule, call):
                 return Decision(action, rule, f"The {rule.scope}'s rule says: {rule.action} {rule.pattern}.")
         if action == "ask" and (found := possible(rules, call)):
-            return Decision("ask", found, f"It cannot be told that it is nothing of the rule: {found}.")
+            why = call.line.unknown or "a word of it is not written out"
+            return Decision("ask", found, f"The rule may be about it: {found}. It cannot be told: {why}.")
     if call.kind == "command":
         return commanded(rules, call)
     if call.changes:
@@ -139,6 +141,20 @@ def commanded(rules: Sequence[Rule], call: Call) -> Decision:
         return Decision("ask", None, f"What it runs cannot be told: {call.line.unknown}.")
     names = ", ".join(map(str, lines.left([about for _, about in allowed], call.line)))
     return Decision("ask", None, f"No rule is about: {names}."[:SHOWN])
+
+
+def explained(rules: Sequence[Rule], call: Call) -> list[tuple[str, str]]:
+    """Each command of a line, and what lets it run; empty where nothing does."""
+    allowing = [(rule, about) for rule, about in commands(rules, call) if rule.action == "allow"]
+    changing = call.line.changing
+    return [
+        (str(simple), "only reads" if simple not in changing else lets(simple, allowing))
+        for simple in call.line.found
+    ]
+
+
+def lets(simple: Simple, allowing: Sequence[tuple[Rule, str]]) -> str:
+    return next((str(rule) for rule, about in allowing if lines.fits(lines.split(about), simple)), "")
 
 
 def commands(rules: Sequence[Rule], call: Call) -> Iterator[tuple[Rule, str]]:

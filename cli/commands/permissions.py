@@ -2,6 +2,7 @@
 
 import sys
 from json import dumps
+from pathlib import Path
 
 import click
 
@@ -9,7 +10,7 @@ from cli.clients import launcher, permissions
 from cli.clients.daemon import Daemon
 from cli.commands.sessions import SHORT, as_json_option
 from cli.commands.turns import open_session, session_here
-from cli.output import Exit, Failure, document, note, table
+from cli.output import Exit, Failure, document, note, safe, table
 from cli.protocol.permissions import ACTIONS, SCOPES, Action, RequestView, RuleScope
 from cli.protocol.socket import DECISIONS, REMEMBERED, Decision, Remember
 
@@ -27,8 +28,9 @@ def command() -> None:
     opta permissions add ask '*(.env)'
     opta permissions add allow 'run_command(git *)' --scope project
 
-    Deny wins over ask, and ask over allow. A command is allowed only as one plain command, without
-    anything that a shell acts on; it is denied wherever in a line it stands.
+    Deny wins over ask, and ask over allow. A line of a shell is allowed when each command in it is,
+    or only reads; a command is denied wherever in a line it stands. `opta permissions test 'make; ls'`
+    says what would happen.
     """
 
 
@@ -77,6 +79,30 @@ def remove(id: str, session: str | None) -> None:
     """Take a rule away, by its id in the list."""
     daemon = Daemon(launcher.ensure)
     permissions.remove(daemon, id, chosen(daemon, session))
+
+
+@command.command("test")
+@click.argument("line", metavar="COMMAND")
+@session_option
+@as_json_option
+def attempt(line: str, session: str | None, as_json: bool) -> None:
+    """Say whether a shell command would run, and why; it is not run."""
+    from cli.agent.policy import Call, decide, explained, rule  # the table of tools with it
+
+    daemon = Daemon(launcher.ensure)
+    where = chosen(daemon, session)
+    mode = daemon.session(where).mode if where else "chat"
+    found = permissions.rules(daemon, where)
+    rules = [rule(each.action, each.pattern, each.scope, each.where, Path.cwd()) for each in found]
+    call = Call("run_command", True, "command", line)
+    action, _, reason = decide(mode, rules, call)
+    each = explained(rules, call)
+    if as_json:
+        runs = [{"command": ran, "allowed_by": why} for ran, why in each]
+        document({"action": action, "reason": reason, "mode": mode, "commands": runs})
+    else:
+        click.echo(safe(f"{action}: {reason}"))
+        table(("RUNS", "ALLOWED BY"), ((ran, why or "nothing") for ran, why in each))
 
 
 @command.command()

@@ -31,3 +31,18 @@ def test_a_rule_of_a_project_needs_its_trust_and_stands_in_its_folder(bare, tmp_
     none = here("permissions", "answer", "abc", "allow")
     assert (none.returncode, "No request that waits begins with 'abc'" in none.stderr) == (Exit.ERROR, True)
     assert here.json("permissions", "requests") == []
+
+
+def test_a_command_is_judged_without_running_it(bare, tmp_path):
+    here = bare.at(tmp_path)
+    here("permissions", "add", "allow", "run_command(touch *)")
+    said = here.json("permissions", "test", "cat x | sort; touch made; make")
+    assert (said["action"], said["reason"]) == ("ask", "No rule is about: make.")
+    assert [each["command"] for each in said["commands"]] == ["cat x", "sort", "touch made", "make"]
+    allowed = [each["allowed_by"] for each in said["commands"]]
+    assert allowed == ["only reads", "only reads", "allow run_command(touch *) (user)", ""]
+    assert here("permissions", "test", "touch made && ls").stdout.startswith("allow: ")
+    here("permissions", "add", "deny", "run_command(touch *)")
+    assert here("permissions", "test", "bash -c 'touch made'").stdout.startswith("deny: ")
+    assert "not written out" in here("permissions", "test", "$x").stdout
+    assert not (tmp_path / "made").exists()
