@@ -131,9 +131,14 @@ class Daemon:
             raise Failure(message, Exit.MISUSE, "Write more of the id; `opta sessions` lists them.")
         return ids[0] if len(ids) == 1 else beginning
 
-    def submit(self, session: str, text: str, *, turn: str, model: str | None = None) -> TurnView:
-        """Queue a turn under an id of the caller's, who can so cancel it, and ask again after a failure."""
-        body = checked(TurnSubmit, id=turn, text=text, model=model)
+    def submit(
+        self, session: str, text: str, *, turn: str, model: str | None = None, interactive: bool = False
+    ) -> TurnView:
+        """Queue a turn under an id of the caller's, who can so cancel it, and ask again after a failure.
+
+        `interactive`: somebody is there to allow what its tools want.
+        """
+        body = checked(TurnSubmit, id=turn, text=text, model=model, interactive=interactive)
         return TurnView.model_validate_json(self.call("POST", at(session, "/turns"), body))
 
     def cancel(self, session: str, turn: str | None = None) -> None:

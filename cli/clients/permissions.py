@@ -35,10 +35,10 @@ def requests(daemon: Daemon) -> list[RequestView]:
 
 
 def answer(
-    daemon: Daemon, request: RequestView, decision: Decision, remember: Remember, message: str
+    daemon: Daemon, session: str, request: str, decision: Decision, remember: Remember, *, message: str = ""
 ) -> None:
-    said = PermissionDecision(request=request.id, decision=decision, remember=remember, message=message)
-    daemon.call("POST", at(request.session, "/permissions"), said)
+    said = PermissionDecision(request=request, decision=decision, remember=remember, message=message)
+    daemon.call("POST", at(session, "/permissions"), said)
 
 
 def of(session: str | None) -> str:

@@ -4,6 +4,7 @@ import itertools
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli import config
-from cli.clients import launcher
+from cli.clients import launcher, permissions
 from cli.clients.daemon import Daemon, new_id
 from cli.commands import slashes, workspace
+from cli.commands.asking import Asking
 from cli.commands.keyboard import ask, silent
 from cli.commands.markdown import LiveMarkdown
 from cli.commands.passing import reading
@@ -24,6 +26,8 @@ from cli.output import Exit, Failure, note, safe
 from cli.protocol.events import (
     AnyBody,
     Event,
+    PermissionRequest,
+    PermissionResolved,
     ReasoningDelta,
     ReasoningDone,
     TurnCancelled,
@@ -106,7 +110,8 @@ class Chat:
         self.session = self.session or open_session(self.daemon, self.cwd, self.model)
         turn = new_id()
         with cancelling(partial(self.daemon.cancel, self.session, turn)) as submitted, silent():
-            view = self.daemon.submit(self.session, text, turn=turn, model=self.model)
+            there = self.console.is_terminal and sys.stdin.isatty()
+            view = self.daemon.submit(self.session, text, turn=turn, model=self.model, interactive=there)
             submitted.set()
             events = self.daemon.follow(self.session, view)
             ending = self.stream(events) if self.console.is_terminal else self.copy(events)
@@ -125,7 +130,8 @@ class Chat:
         bodies = (event.event for event in events)
         first = self.wait(bodies)
         prose, thought = Prose(), ""
-        with LiveMarkdown(self.console) as page:
+        asking = Asking(partial(permissions.answer, self.daemon, str(self.session)))
+        with LiveMarkdown(self.console) as page, closing(asking):
             for body in itertools.chain([first], bodies):
                 match body:
                     case TurnProgress():
@@ -136,6 +142,11 @@ class Chat:
                     case ReasoningDone(text=text):
                         page.aside(safe(text))
                         thought = ""
+                    case PermissionRequest():
+                        for line in asking.ask(body):
+                            page.aside(safe(line))
+                    case PermissionResolved():
+                        page.aside(asking.resolved(body))
                 if line := aside(body):
                     page.aside(safe(line))
                 page.add(safe(prose.feed(body)))

@@ -128,7 +128,7 @@ def answer(id: str, decision: Decision, remember: Remember, message: str) -> Non
     if len(found) != 1:
         said = f"{len(found) or 'No'} request{'s begin' if found else ' that waits begins'} with {id!r}."
         raise Failure(said, Exit.ERROR, "`opta permissions requests` lists them.")
-    permissions.answer(daemon, found[0], decision, remember, message)
+    permissions.answer(daemon, found[0].session, found[0].id, decision, remember, message=message)
 
 
 def chosen(daemon: Daemon, session: str | None) -> str | None:

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from tests import processes
 from tests.conftest import speaking
 from tests.processes import Role, free_port
+from tests.scripted import Scripted, scripted
 
 # Elsewhere than on Linux a daemon is not installed in systemd.
 collect_ignore = [] if sys.platform == "linux" else ["test_installation.py"]
@@ -101,6 +102,18 @@ def with_lmx(make_shell: Callable[[str], Shell], lmx: Role) -> Shell:
 @pytest.fixture(scope="session")
 def without_lmx(make_shell: Callable[[str], Shell]) -> Shell:
     return make_shell(f"http://127.0.0.1:{free_port()}")
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[Scripted]:
+    async with scripted() as script:
+        yield script
+
+
+@pytest.fixture
+def scripted_opta(make_shell: Callable[[str], Shell], model: Scripted) -> Shell:
+    """A machine of the test's own, whose model says what the test scripts."""
+    return make_shell(model.url)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A terminal with a person at it: a program on a pty, keys in, and what the screen was told."""
 
+import asyncio
 import os
 import pty
 import re
@@ -8,6 +9,9 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 # What moves the cursor or colours text: CSI and OSC sequences, and single escapes.
 ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[=>78])")
@@ -73,3 +77,18 @@ class Terminal:
             self.process.kill()
             self.process.wait()
         os.close(self.keyboard)
+
+
+@contextmanager
+def terminal(shell: Any, *words: str) -> Iterator[Terminal]:
+    """`opta` with these words, at a terminal in the shell's folder."""
+    opened = Terminal(shell.command(*words), env=shell.env, cwd=shell.folder)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+async def expect(screen: Terminal, text: str) -> str:
+    """As the terminal's own, while what the test serves goes on."""
+    return await asyncio.to_thread(screen.expect, text)

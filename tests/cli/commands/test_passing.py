@@ -2,15 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.cli.commands.conftest import Shell
-from tests.cli.commands.terminal import Terminal
-from tests.scripted import Answer, Scripted, Window, chunk, says, scripted
+from tests.cli.commands.terminal import expect, terminal
+from tests.scripted import Answer, Scripted, Window, chunk, says
 
 
 def thought(text: str) -> bytes:
@@ -19,27 +17,8 @@ def thought(text: str) -> bytes:
 
 
 @pytest.fixture
-async def model() -> AsyncIterator[Scripted]:
-    async with scripted() as script:
-        yield script
-
-
-@pytest.fixture
-def opta(make_shell: Callable[[str], Shell], model: Scripted) -> Shell:
-    return make_shell(model.url)
-
-
-@contextmanager
-def terminal(opta: Shell, *words: str) -> Iterator[Terminal]:
-    opened = Terminal(opta.command(*words), env=opta.env, cwd=opta.folder)
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
-async def expect(screen: Terminal, text: str) -> str:
-    return await asyncio.to_thread(screen.expect, text)
+def opta(scripted_opta: Shell) -> Shell:
+    return scripted_opta
 
 
 async def test_a_person_sees_how_far_it_is_read_and_what_is_thought(opta: Shell, model: Scripted):
