@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from cli.agent.arguments import parsed
 from cli.agent.budget import Spent
 from cli.agent.catalog import Catalog, Offer, Unfit
+from cli.agent.policy import both
 from cli.protocol.events import ToolDone, ToolStarted
 from cli.protocol.messages import ToolCall
 
@@ -76,7 +77,7 @@ def ready(call: ToolCall, catalog: Catalog, *, cut: bool = False) -> Ready:
 
 
 async def results(calls: Sequence[Ready], allow: Allow, spent: Spent) -> list[ToolDone]:
-    """One for each call, in their order."""
+    """One for each call, in their order; of two that are about one file, the second runs after the first."""
     began = monotonic()
     allowed = [await may(each, allow) for each in calls]
     spent.pause(monotonic() - began)
@@ -84,15 +85,31 @@ async def results(calls: Sequence[Ready], allow: Allow, spent: Spent) -> list[To
     spent.refused = [*spent.refused, why[-1]] if why and len(why) == len(calls) else []
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def one(each: Ready, allowed: Verdict) -> ToolDone:
+    async def one(each: Ready, allowed: Verdict, before: set[asyncio.Task[ToolDone]]) -> ToolDone:
         if not allowed.may:
             return each.done(allowed.why, ok=False)
+        if before:
+            await asyncio.wait(before)
         async with gate:
             return await execute(each, spent)
 
+    running: list[asyncio.Task[ToolDone]] = []
+    last: dict[str, asyncio.Task[ToolDone]] = {}
+    named = await asyncio.to_thread(lambda: [files(each) for each in calls])
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(one(each, yes)) for each, yes in zip(calls, allowed, strict=True)]
+        for each, yes, names in zip(calls, allowed, named, strict=True):
+            before = {last[name] for name in names if name in last}
+            running.append(group.create_task(one(each, yes, before)))
+            last.update(dict.fromkeys(names, running[-1]))
     return [task.result() for task in running]
+
+
+def files(ready: Ready) -> set[str]:
+    """The files that a call is about, under one name each. Looks at the disk for links."""
+    tool: Any = ready.offer.tool if ready.offer and not ready.problem else None
+    if getattr(tool, "subject", "") != "path":
+        return set()
+    return {both(tool.cwd, name)[0] for name in tool.paths(ready.given)}
 
 
 async def may(ready: Ready, allow: Allow) -> Verdict:

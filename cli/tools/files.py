@@ -7,9 +7,10 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import StringIO
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 from pydantic import Field
 
@@ -17,13 +18,15 @@ from cli.tools import search
 from cli.tools.internet import Internet
 from cli.tools.search import Names, binary, clipped
 from cli.tools.seen import Seen
+from cli.tools.text import Text
 
 # Beyond this a result fills the window of a small model; it then says how to get at the rest.
 LIMIT_BYTES = 32_000
 LIMIT_LINES = 1_000
 FOUND = 200
-# A file that is larger is no text that anybody wrote.
+# A file that is larger is no text that anybody wrote; up to the second, it is read at once and can be edited.
 READ_BYTES = 100_000_000
+TEXT_BYTES = 10_000_000
 ENTRIES = 500
 
 
@@ -32,8 +35,16 @@ Ignored = Annotated[bool, Field(description="Also look at what .gitignore names,
 From = Annotated[str, Field(description="The folder to look in, from the working directory.")]
 
 
+# Folders that no tool changes: what stands there is run, or says what may be.
+KEPT = {".git", ".opta"}
+
+
 class Outside(ValueError):
     """A path that leads out of the working directory."""
+
+
+class Kept(ValueError):
+    """A path in one of the folders that no tool changes."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +59,28 @@ class Workspace:
 
     def inside(self, path: str) -> Path:
         """The real path. Raises Outside, and FileNotFoundError when there is none."""
-        root, written = self.cwd.resolve(), Path(path).expanduser()
-        found = (root / written).resolve()
-        if not found.is_relative_to(root):
-            raise Outside(f"{path} is outside of the working directory {root}.")
+        found = self._real(path)
         if not found.exists():
-            raise FileNotFoundError(f"There is no {path} in {root}.{self._nearest(found)}")
+            raise FileNotFoundError(f"There is no {path} in {self.cwd.resolve()}.{self._nearest(found)}")
+        return found
+
+    def place(self, path: str) -> Path:
+        """The real path that a file to be changed has, or will have. Raises Outside, and Kept."""
+        found = self._real(path)
+        names = (part.casefold() for part in found.relative_to(self.cwd.resolve()).parts)
+        if kept := next((name for name in names if name in KEPT), None):
+            raise Kept(f"{path} is in {kept}, which no tool changes. Ask the user to do it.")
         return found
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.cwd.resolve()).as_posix() or "."
+
+    def _real(self, path: str) -> Path:
+        root, written = self.cwd.resolve(), Path(path).expanduser()
+        found = (root / written).resolve()
+        if not found.is_relative_to(root):
+            raise Outside(f"{path} is outside of the working directory {root}.")
+        return found
 
     def _nearest(self, missing: Path) -> str:
         """What the folder has instead, for the model to choose from."""
@@ -83,11 +106,9 @@ def read_file(
         raise ValueError(f"{path} is no file that can be read: a device, a pipe or a socket.")
     if file.stat().st_size > READ_BYTES:
         raise ValueError(f"{path} has {file.stat().st_size} bytes: more than can be read here.")
-    if binary(file):
-        raise ValueError(f"{path} is binary ({file.stat().st_size} bytes), and cannot be read as text.")
     shown: list[str] = []
     size, more = 0, False
-    with file.open(encoding="utf-8-sig", errors="replace", newline="\n") as source:
+    with opened(workspace, path, file) as source:
         for number, line in enumerate(source, 1):
             if number < first_line:
                 continue
@@ -102,6 +123,21 @@ def read_file(
     following = first_line + len(shown)
     rest = [f"(There is more: go on with first_line {following}.)"] if more else []
     return "\n".join([*shown, *rest])
+
+
+def opened(workspace: Workspace, path: str, file: Path) -> TextIO:
+    """The file's text; what can be edited is remembered as it was read."""
+    if file.stat().st_size > TEXT_BYTES:
+        if binary(file):
+            raise ValueError(f"{path} is binary ({file.stat().st_size} bytes), and cannot be read as text.")
+        return file.open(encoding="utf-8-sig", errors="replace", newline="\n")
+    data = file.read_bytes()
+    try:
+        text = Text.of(data).text
+    except ValueError as error:
+        raise ValueError(f"{path} {error}.") from error
+    workspace.seen.note(workspace.session, file, data)
+    return StringIO(text, newline="\n")
 
 
 def list_dir(workspace: Workspace, path: From = ".") -> str:

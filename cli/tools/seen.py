@@ -15,8 +15,9 @@ class Seen:
         self.limit = limit
         self.size = 0
         self.files: OrderedDict[tuple[str, Path], bytes] = OrderedDict()
-        # Held while files are changed as well: nobody changes what another one has just looked at.
         self.lock = Lock()
+        # Held while files are changed: nobody changes what another one has just looked at.
+        self.writing = Lock()
 
     def get(self, session: str, file: Path) -> bytes | None:
         with self.lock:

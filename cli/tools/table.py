@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cli.tools import files, web
+from cli.tools import files, patch, web, writing
 from cli.tools.files import Workspace
 from cli.tools.internet import Internet
 from cli.tools.seen import Seen
@@ -20,6 +20,14 @@ Subject = Literal["", "path", "tree", "command", "url"]
 
 def one_path(given: dict[str, Any]) -> list[str]:
     return [str(given.get("path", "."))]
+
+
+def both_paths(given: dict[str, Any]) -> list[str]:
+    return [str(given.get(name, ".")) for name in ("path", "to")]
+
+
+def of_patch(given: dict[str, Any]) -> list[str]:
+    return patch.paths(str(given.get("patch", "")))
 
 
 CHANGING: set[Safety] = {"write", "request"}
@@ -41,6 +49,12 @@ TOOLS = {
     "list_dir": Row(files.list_dir, "read", "path"),
     "glob": Row(files.glob, "read", "tree"),
     "grep": Row(files.grep, "read", "tree"),
+    "edit_file": Row(writing.edit_file, "write", "path"),
+    "multi_edit": Row(writing.multi_edit, "write", "path"),
+    "write_file": Row(writing.write_file, "write", "path"),
+    "apply_patch": Row(writing.apply_patch, "write", "path", of_patch),
+    "delete_file": Row(writing.delete_file, "write", "path"),
+    "move_file": Row(writing.move_file, "write", "path", both_paths),
     "web_fetch": Row(web.web_fetch, "network", "url"),
     "http_request": Row(web.http_request, "request", "url"),
 }
@@ -58,5 +72,5 @@ def bound(row: Row, workspace: Workspace) -> Callable[..., Any]:
     """The tool for one session; it keeps its docstring, and says whether it changes anything, and what."""
     tool = partial(row.run, workspace)
     tool.__doc__ = row.run.__doc__
-    vars(tool).update(mutates=row.safety in CHANGING, subject=row.subject, paths=row.paths)
+    vars(tool).update(mutates=row.safety in CHANGING, subject=row.subject, paths=row.paths, cwd=workspace.cwd)
     return tool
