@@ -175,8 +175,10 @@ def inner(url: URL, address: str) -> Closed:
 
 
 def secure() -> ssl.SSLContext:
-    """With the certificates of certifi: a Python of its makers' finds none on a Mac."""
-    return ssl.create_default_context(cafile=certifi.where())
+    """With the system's certificates, a company's own among them, and certifi's: a Mac's Python has none."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 async def answered(url: URL, response: ClientResponse) -> Answer:
