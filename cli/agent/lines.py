@@ -112,6 +112,12 @@ class Line:
         return changing(self.found)
 
     @property
+    def mentioned(self) -> set[str]:
+        """The names in all its words: a path's each for itself."""
+        words = (word for simple in self.found for word in (*simple.words, *simple.reads))
+        return {name for word in words for name in word.text.split("/")}
+
+    @property
     def reads(self) -> bool:
         return not self.unknown and not self.changing
 

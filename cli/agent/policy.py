@@ -39,6 +39,8 @@ from cli.tools.table import Subject
 
 # Modes in which nothing is changed.
 LOOKING = {"plan", "review", "research"}
+# A line of a shell may read what is kept from these.
+READERS = ("read_file", "list_dir", "glob", "grep")
 # Of a question, in characters.
 SHOWN = 1000
 Way = tuple[str, ...]
@@ -132,6 +134,8 @@ def possible(rules: Sequence[Rule], call: Call) -> Rule | None:
 def commanded(rules: Sequence[Rule], call: Call) -> Decision:
     """Of a line of a shell that no rule is about as a whole."""
     if not call.changes:
+        if found := guarding(rules, call):
+            return Decision("ask", found, f"It may read what a rule is about: {found}.")
         return Decision("allow", None, f"{call.tool} only reads here.")
     allowed = [(rule, about) for rule, about in commands(rules, call) if rule.action == "allow"]
     if lines.allows([about for _, about in allowed], call.line):
@@ -141,6 +145,20 @@ def commanded(rules: Sequence[Rule], call: Call) -> Decision:
         return Decision("ask", None, f"What it runs cannot be told: {call.line.unknown}.")
     names = ", ".join(map(str, lines.left([about for _, about in allowed], call.line)))
     return Decision("ask", None, f"No rule is about: {names}."[:SHOWN])
+
+
+def guarding(rules: Sequence[Rule], call: Call) -> Rule | None:
+    """The rule against reading a path of which a line has the name."""
+    words = [folded(word) for word in call.line.mentioned]
+    for rule in rules:
+        tool, about = parts(rule.pattern)
+        if rule.action != "allow" and about and any(fnmatchcase(each, tool) for each in READERS):
+            names = {
+                folded(next((name for name in reversed(way) if name.strip("*")), "*")) for way in rule.ways
+            }
+            if any(fnmatchcase(word, name) for word in words for name in names):
+                return rule
+    return None
 
 
 def explained(rules: Sequence[Rule], call: Call) -> list[tuple[str, str]]:

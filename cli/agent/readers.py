@@ -57,6 +57,11 @@ SED_SCRIPT = re.compile(
 AWK_ACTS = re.compile(r"[>|@`]|system|getline|ENVIRON|close|fflush")
 # Variables that change how later commands run have upper-case names.
 HARMLESS = re.compile(r"[a-z_][a-z0-9_]*|LC_[A-Z]+|LANG|TZ|COLUMNS|NO_COLOR|FORCE_COLOR|CI")
+# What is asked for even to be read.
+SECRET = re.compile(
+    r"(^|[/=:@])(\.env(\.[^/]*)?|\.ssh|\.gnupg|\.aws|\.kube|\.netrc|\.pgpass|\.git-credentials|keyrings?|environ"
+    r"|id_(rsa|dsa|ecdsa|ed25519)[^/]*)(/|$)"
+)
 # bash makes a connection of these.
 SOCKETS = ("/dev/tcp", "/dev/udp")
 SAFE_WRITES = {"/dev/null", "/dev/stdout", "/dev/stderr", "/dev/fd/63"}
@@ -78,7 +83,7 @@ def changing(found: Sequence[Simple]) -> list[Simple]:
 
 def reads(simple: Simple) -> bool:
     """Whether a simple command, for itself, only reads."""
-    if not contained(simple):
+    if not contained(simple) or any(SECRET.search(word.text) for word in (*simple.words, *simple.reads)):
         return False
     if not simple.words or simple.wraps:
         return True

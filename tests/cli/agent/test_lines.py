@@ -132,6 +132,10 @@ echo ${PATH:=.}
 ((x=1))
 source x
 read x
+cat ~/.ssh/id_rsa
+grep KEY .env.local
+cat < /proc/self/environ
+git show HEAD:.env
 tree -o f
 less x
 """.strip().splitlines()
@@ -280,6 +284,13 @@ def test_the_rules_that_are_offered_are_those_a_person_can_live_with(line: str, 
 def test_a_question_names_what_no_rule_is_about():
     assert decision("cd a; pytest -x; make > f", TESTS).reason == "No rule is about: make > f."
     assert "not written out" in decision("$x").reason
+
+
+def test_what_is_kept_from_the_tools_that_read_is_asked_for_in_a_shell():
+    for pattern in ("deny read_file(~/private/**)", "ask *(**/*.pem)"):
+        assert decision("cat ~/private/a.pem", pattern).action != "allow"
+        assert decision("ls src", pattern).action == "allow"
+    assert decision("cat src/a", "deny write_file(src/**)").action == "allow"
 
 
 def test_the_longest_line_is_read_in_a_bounded_time():
