@@ -71,6 +71,8 @@ class Call:
     subject: str = ""
     written: str = ""
     others: tuple[tuple[str, str], ...] = ()
+    # Whether a command wants to reach out of the sandbox.
+    leaves: bool = False
 
     @cached_property
     def line(self) -> Line:
@@ -108,6 +110,8 @@ def decided(mode: str, rules: Sequence[Rule], call: Call) -> Decision:
     if call.changes and mode in LOOKING:
         return Decision("deny", None, f"In the mode {mode!r} nothing is changed, and {call.tool} does that.")
     for action in ACTIONS:
+        if action == "allow" and call.leaves:
+            return Decision("ask", None, f"{call.tool} wants the network, and leaves the sandbox for it.")
         for rule in rules:
             if rule.action == action and matches(rule, call):
                 return Decision(action, rule, f"The {rule.scope}'s rule says: {rule.action} {rule.pattern}.")
@@ -249,7 +253,8 @@ def call_of(call: ToolCall, tool: Any, cwd: Path) -> Call:
     kind: Subject = getattr(tool, "subject", "")
     mutates, given = bool(getattr(tool, "mutates", True)), loads(call.arguments or "{}")
     if kind == "command":
-        return Call(call.name, mutates, kind, str(given.get("command", "")))
+        leaves = bool(given.get("network"))
+        return Call(call.name, mutates, kind, str(given.get("command", "")), leaves=leaves)
     if kind == "url":
         method = str(given.get("method", "GET"))
         said = urls.subject(method, str(given.get("url", "")))
@@ -274,6 +279,8 @@ def patterns(call: Call) -> list[str]:
 
     For a line of a shell one for each command in it that is not allowed yet, and those like it.
     """
+    if call.leaves:  # which is asked for each time
+        return []
     if call.kind != "command":
         found = [each] if (each := exactly(call)) else []
     else:

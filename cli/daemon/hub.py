@@ -58,15 +58,15 @@ class Hub:
         models = Models(providers)
         questions = Questions(logs, database)
         servers = Servers()
+        jobs = Jobs(database, logs)
         turns = Turns(
             logs,
             database,
             lambda model, compacted: models.of(model, compacted).chat,
-            tools=partial(table.tools, seen=Seen(), web=Internet(lambda: current().web_allow)),
+            tools=partial(table.tools, seen=Seen(), web=Internet(lambda: current().web_allow), jobs=jobs),
             servers=servers.tools,
             allow=questions.judge,
         )
-        jobs = Jobs(database, logs)
         lifetime = Lifetime(turns, jobs, lambda: current().daemon_idle_minutes * 60)
         return cls(
             keys, providers, models, database, logs, turns, questions, jobs, servers, metrics, lifetime

@@ -14,7 +14,8 @@ from typing import Annotated, TextIO
 
 from pydantic import Field
 
-from cli.tools import search
+from cli.tools import output, search
+from cli.tools.background import Background
 from cli.tools.internet import Internet
 from cli.tools.search import Names, binary, clipped
 from cli.tools.seen import Seen
@@ -56,6 +57,7 @@ class Workspace:
     session: str = ""
     seen: Seen = field(default_factory=Seen)
     web: Internet = field(default_factory=Internet)
+    jobs: Background | None = None
 
     def inside(self, path: str) -> Path:
         """The real path. Raises Outside, and FileNotFoundError when there is none."""
@@ -71,6 +73,13 @@ class Workspace:
         if kept := next((name for name in names if name in KEPT), None):
             raise Kept(f"{path} is in {kept}, which no tool changes. Ask the user to do it.")
         return found
+
+    def readable(self, path: str) -> Path:
+        """As inside, and also what a command of this session wrote at length."""
+        written = Path(path)
+        if written.parent == output.folder(self.session) and written.is_file():
+            return written
+        return self.inside(path)
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.cwd.resolve()).as_posix() or "."
@@ -99,7 +108,7 @@ def read_file(
     lines: Annotated[int, Field(ge=1, le=LIMIT_LINES, description="How many lines to read.")] = LIMIT_LINES,
 ) -> str:
     """Read a text file. Each line comes with its number and a tab before it."""
-    file = workspace.inside(path)
+    file = workspace.readable(path)
     if file.is_dir():
         raise IsADirectoryError(f"{path} is a folder: list_dir shows what is in it.")
     if not file.is_file():

@@ -5,14 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cli.tools import files, patch, web, writing
+from cli.tools import files, patch, shell, web, writing
+from cli.tools.background import Background
 from cli.tools.files import Workspace
 from cli.tools.internet import Internet
 from cli.tools.seen import Seen
 
 # What a tool may do at worst, in the working directory; one that only reads there needs nobody's permission.
 # "network" reads the web, and tells others something by what it asks for; "request" may change things there.
-Safety = Literal["read", "write", "network", "request"]
+# "command" runs a program, in the sandbox.
+Safety = Literal["read", "write", "network", "request", "command"]
 # The parameter by which rules tell a tool's calls apart: `path`, of one file or of all below, `command`, or
 # `url`, with a `method` where there is one.
 Subject = Literal["", "path", "tree", "command", "url"]
@@ -30,7 +32,7 @@ def of_patch(given: dict[str, Any]) -> list[str]:
     return patch.paths(str(given.get("patch", "")))
 
 
-CHANGING: set[Safety] = {"write", "request"}
+CHANGING: set[Safety] = {"write", "request", "command"}
 
 
 class Row(NamedTuple):
@@ -55,16 +57,26 @@ TOOLS = {
     "apply_patch": Row(writing.apply_patch, "write", "path", of_patch),
     "delete_file": Row(writing.delete_file, "write", "path"),
     "move_file": Row(writing.move_file, "write", "path", both_paths),
+    "run_command": Row(shell.run_command, "command", "command"),
+    "bg_start": Row(shell.bg_start, "command", "command"),
+    "bg_status": Row(shell.bg_status, "read"),
+    "bg_output": Row(shell.bg_output, "read"),
+    "bg_kill": Row(shell.bg_kill, "write"),
     "web_fetch": Row(web.web_fetch, "network", "url"),
     "http_request": Row(web.http_request, "request", "url"),
 }
 
 
 def tools(
-    cwd: Path, session: str = "", *, seen: Seen | None = None, web: Internet | None = None
+    cwd: Path,
+    session: str = "",
+    *,
+    seen: Seen | None = None,
+    web: Internet | None = None,
+    jobs: Background | None = None,
 ) -> dict[str, Callable[..., Any]]:
     """The tools of a session in `cwd`, as the agent loop runs them; `seen` is what sessions have read."""
-    workspace = Workspace(cwd, session=session, seen=seen or Seen(), web=web or Internet())
+    workspace = Workspace(cwd, session=session, seen=seen or Seen(), web=web or Internet(), jobs=jobs)
     return {name: bound(row, workspace) for name, row in TOOLS.items()}
 
 

@@ -37,7 +37,7 @@ async def test_a_long_turn_is_compacted_said_and_told_the_same_after_a_restart(
     home = tmp_path / "home"
     model.window = Window(8192, tokens)
     v3 = connect(start_daemon(lmx_url=model.url, home=home))
-    session = await v3.create(cwd=str(tmp_path))
+    session = await v3.create(cwd=str(tmp_path), tools=["read_file", "list_dir", "glob", "grep"])
     for number in range(1, 7):
         reading = call("read_file", json.dumps({"path": "long.txt", "first_line": number}), id=None)
         model.will(text("Next."), reading, end("tool_calls", 4000))
