@@ -51,7 +51,7 @@ async def unwatched(v3: V3) -> Read:
 async def test_it_counts_turns_tokens_events_and_the_wait_for_the_first_word(
     standing_v3: V3, standing_model: Scripted
 ):
-    before, session = await read(standing_v3), await standing_v3.create()
+    before, session = await read(standing_v3), await standing_v3.create(tools=["read_file"])
     standing_model.will(*says("Hello", " there"))
     standing_model.will(text("half"), BREAK)
     told = await run(standing_v3, session) + await run(standing_v3, session)

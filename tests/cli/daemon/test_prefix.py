@@ -98,7 +98,7 @@ async def test_a_fork_knows_the_mode_that_its_source_was_put_in_since(v3: V3, mo
 async def test_a_mode_that_gave_way_to_a_summary_is_told_again(v3: V3, model: Scripted):
     model.window = Window(4096, lambda request: len(told_of(request)) // 3)
     model.improvise = lambda request: Answer(says("Noted."))
-    session = await v3.create(mode="plan")
+    session = await v3.create(mode="plan", tools=["read_file", "list_dir", "glob", "grep"])
     after, compacted = 0, []
     for words in ["a word and another " * 150] * 5 + ["short"]:
         await v3.submit(session, words)
