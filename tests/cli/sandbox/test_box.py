@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from cli.commands import permissions
 from cli.sandbox import seatbelt
 from cli.sandbox.box import Ability, Box, ability, guarantees
 from tests.cli.sandbox.conftest import SECRET, World
@@ -190,6 +192,11 @@ def test_a_command_sees_no_secret_of_the_environment(world: World):
 def test_what_holds_is_said_and_what_does_not(able: Ability, said: str, unsaid: str):
     text = "\n".join(guarantees(able))
     assert said in text and unsaid not in text
+
+
+def test_the_user_reads_what_holds_here():
+    said = CliRunner().invoke(permissions.command, ["sandbox"])
+    assert (said.exit_code, said.output.splitlines()) == (0, guarantees())
 
 
 def test_seatbelts_profile_says_the_same(world: World):
