@@ -221,11 +221,12 @@ async def listed(client: "Client") -> "list[Tool]":
 
 
 def full_name(server: str, tool: str) -> str:
-    name = LETTERS.sub("_", f"mcp__{server}__{tool}")
-    if len(name) <= LONGEST:
+    """A name that every API takes; one that had to be changed for it stays apart from those alike."""
+    wanted = f"mcp__{server}__{tool}"
+    name = LETTERS.sub("_", wanted)
+    if name == wanted and len(name) <= LONGEST:
         return name
-    # Long names of one server begin alike.
-    return f"{name[: LONGEST - 9]}_{sha256(tool.encode()).hexdigest()[:8]}"
+    return f"{name[: LONGEST - 9]}_{sha256(tool.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def bound(connection: Connection, tool: "Tool") -> Callable[..., Any]:
