@@ -42,10 +42,15 @@ def permitted(tools: Tools, names: Sequence[str] | None) -> Tools:
 
 
 def tiers(own: Tools, served: Tools | None) -> tuple[Tools, Tools | None]:
-    """Which tools to list, and which are to be searched for: those of other programs, when there are many."""
-    if served and len(own) + len(served) <= LISTED:
-        return {**own, **served}, {}
-    return own, served
+    """Which tools to list, and which are to be searched for: where there are many, all but our core.
+
+    None of the latter where there never will be any; `served` are those of other programs.
+    """
+    every = {**own, **(served or {})}
+    if len(every) <= LISTED:
+        return every, None if served is None else {}
+    listed = {name: tool for name, tool in own.items() if getattr(tool, "listed", True)}
+    return listed, {name: tool for name, tool in every.items() if name not in listed}
 
 
 class Unfit(ValueError):

@@ -38,12 +38,14 @@ CHANGING: set[Safety] = {"write", "request", "command"}
 class Row(NamedTuple):
     """A tool: a function whose first parameter is the session's Workspace, which the model never sees.
 
-    `paths` finds in a call's arguments those that it is about, where its subject is one."""
+    `paths` finds in a call's arguments those that it is about, where its subject is one. What is not `listed`
+    is to be searched for: a small model drowns in many tools."""
 
     run: Callable[..., Any]
     safety: Safety
     subject: Subject = ""
     paths: Callable[[dict[str, Any]], list[str]] = one_path
+    listed: bool = True
 
 
 TOOLS = {
@@ -52,18 +54,18 @@ TOOLS = {
     "glob": Row(files.glob, "read", "tree"),
     "grep": Row(files.grep, "read", "tree"),
     "edit_file": Row(writing.edit_file, "write", "path"),
-    "multi_edit": Row(writing.multi_edit, "write", "path"),
+    "multi_edit": Row(writing.multi_edit, "write", "path", listed=False),
     "write_file": Row(writing.write_file, "write", "path"),
-    "apply_patch": Row(writing.apply_patch, "write", "path", of_patch),
-    "delete_file": Row(writing.delete_file, "write", "path"),
-    "move_file": Row(writing.move_file, "write", "path", both_paths),
+    "apply_patch": Row(writing.apply_patch, "write", "path", of_patch, listed=False),
+    "delete_file": Row(writing.delete_file, "write", "path", listed=False),
+    "move_file": Row(writing.move_file, "write", "path", both_paths, listed=False),
     "run_command": Row(shell.run_command, "command", "command"),
-    "bg_start": Row(shell.bg_start, "command", "command"),
-    "bg_status": Row(shell.bg_status, "read"),
-    "bg_output": Row(shell.bg_output, "read"),
-    "bg_kill": Row(shell.bg_kill, "write"),
+    "bg_start": Row(shell.bg_start, "command", "command", listed=False),
+    "bg_status": Row(shell.bg_status, "read", listed=False),
+    "bg_output": Row(shell.bg_output, "read", listed=False),
+    "bg_kill": Row(shell.bg_kill, "write", listed=False),
     "web_fetch": Row(web.web_fetch, "network", "url"),
-    "http_request": Row(web.http_request, "request", "url"),
+    "http_request": Row(web.http_request, "request", "url", listed=False),
 }
 
 
@@ -84,5 +86,6 @@ def bound(row: Row, workspace: Workspace) -> Callable[..., Any]:
     """The tool for one session; it keeps its docstring, and says whether it changes anything, and what."""
     tool = partial(row.run, workspace)
     tool.__doc__ = row.run.__doc__
-    vars(tool).update(mutates=row.safety in CHANGING, subject=row.subject, paths=row.paths, cwd=workspace.cwd)
+    about = {"subject": row.subject, "paths": row.paths, "listed": row.listed}
+    vars(tool).update(mutates=row.safety in CHANGING, cwd=workspace.cwd, **about)
     return tool

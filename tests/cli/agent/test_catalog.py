@@ -3,13 +3,15 @@
 import gc
 import re
 import weakref
+from pathlib import Path
 
 import pytest
 
-from cli.agent.catalog import Catalog
+from cli.agent.catalog import LISTED, Catalog, permitted, tiers
 from cli.agent.execute import Verdict
 from cli.protocol.events import ToolDone, ToolStarted
 from cli.protocol.messages import ToolCall
+from cli.tools import table
 from tests.cli.agent.test_loop import Model, add, played, wants
 
 
@@ -20,6 +22,18 @@ async def test_a_tool_is_described_by_its_signature_and_docstring():
     assert (about["name"], about["description"]) == ("add", "Add two numbers.")
     assert about["parameters"]["required"] == ["a"]
     assert about["parameters"]["properties"]["b"] == {"default": 1, "type": "integer"}
+
+
+def test_of_many_tools_the_core_is_listed_and_the_others_are_searched_for():
+    own = table.tools(Path("/"))
+    listed, searched = tiers(own, None)
+    assert listed | (searched or {}) == own
+    assert len(Catalog(listed, searched).schemas) <= LISTED < len(own)
+    assert {"read_file", "edit_file", "run_command"} <= listed.keys()
+    assert tiers(own, {"add": add}) == (listed, {**(searched or {}), "add": add})
+    few = permitted(own, ["grep", "move_file"])
+    assert tiers(few, None) == (few, None)
+    assert tiers(few, {"add": add}) == ({**few, "add": add}, {})
 
 
 def test_what_is_remembered_of_tools_keeps_no_turns_catalog():

@@ -12,7 +12,7 @@ import django
 from cli.agent.execute import Verdict
 
 
-def tools(cwd: Path) -> dict[str, Callable[..., Any]]:
+def tools(cwd: Path, session: str) -> dict[str, Callable[..., Any]]:
     def mark(word: str) -> str:
         """Write a word down, for ever."""
         with (cwd / "marks").open("a") as file:
