@@ -73,7 +73,7 @@ async def http_request(
     workspace: Workspace,
     url: Address,
     method: Method = "GET",
-    headers: Annotated[dict[Name, Value], Field(description="Such as Content-Type.")] = {},  # noqa: B006
+    headers: Annotated[dict[Name, Value], Field(description="Such as Content-Type.")] = {},  # noqa: B006 -- its schema says {}, and nothing changes it
     body: Annotated[str, Field(description="What to send.")] = "",
 ) -> str:
     """Send an HTTP request. Its answer comes with status and headers, and as it is."""

@@ -15,7 +15,6 @@ from cli.sandbox.box import Ability, Box, ability, guarantees
 from tests.cli.sandbox.conftest import SECRET, World
 from tests.processes import wait_until
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and namespaces are Linux's")
 PYTHON = f"{sys.executable} -I"
 LONE = pytest.param(False, id="landlock alone")
 
@@ -48,7 +47,7 @@ def able(spaces: bool) -> Ability:
     return ability()._replace(spaces=spaces and ability().spaces)
 
 
-@linux
+@pytest.mark.linux
 @pytest.mark.parametrize("spaces", [True, LONE])
 @pytest.mark.parametrize("script", cases(ORDINARY))
 def test_ordinary_work_goes_on(world: World, script: str, spaces: bool):
@@ -56,7 +55,7 @@ def test_ordinary_work_goes_on(world: World, script: str, spaces: bool):
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["hi"]), done.stderr
 
 
-@linux
+@pytest.mark.linux
 @pytest.mark.parametrize("script", cases(IN_ITS_OWN))
 def test_in_namespaces_of_its_own_more_goes_on(world: World, script: str):
     if not ability().spaces:
@@ -67,7 +66,7 @@ def test_in_namespaces_of_its_own_more_goes_on(world: World, script: str):
     assert (done.returncode, done.stdout.split()[-1:]) == (0, ["hi"]), done.stderr
 
 
-@linux
+@pytest.mark.linux
 @pytest.mark.parametrize("spaces", [True, LONE])
 def test_with_the_network_that_was_asked_for_a_server_is_reached_and_secrets_are_not_read(
     world: World, spaces: bool
@@ -78,7 +77,7 @@ def test_with_the_network_that_was_asked_for_a_server_is_reached_and_secrets_are
     assert world.harm(done.stdout) == ["reached tcp"]
 
 
-@linux
+@pytest.mark.linux
 @pytest.mark.parametrize("spaces", [True, LONE])
 @pytest.mark.parametrize(
     ("script", "code"),
@@ -103,14 +102,14 @@ def alive(world: World) -> list[str]:
     return found
 
 
-@linux
+@pytest.mark.linux
 @pytest.mark.parametrize("spaces", [True, LONE])
 def test_nothing_is_left_after_its_end(world: World, spaces: bool):
     world.run(STRAYS + "exit 0", able(spaces))
     assert alive(world) == []
 
 
-@linux
+@pytest.mark.linux
 @pytest.mark.parametrize("spaces", [True, LONE])
 def test_nothing_is_left_when_it_is_told_to_end_and_does_not_want_to(world: World, spaces: bool):
     box = Box(world.workspace, world.temporary, able=able(spaces))
@@ -123,7 +122,7 @@ def test_nothing_is_left_when_it_is_told_to_end_and_does_not_want_to(world: Worl
     assert alive(world) == []
 
 
-@linux
+@pytest.mark.linux
 def test_in_namespaces_nothing_is_left_even_when_who_looks_after_it_is_killed(world: World):
     if not ability().spaces:
         pytest.skip(
@@ -137,7 +136,7 @@ def test_in_namespaces_nothing_is_left_even_when_who_looks_after_it_is_killed(wo
     wait_until(lambda: not alive(world), "the end of all that it started")
 
 
-@linux
+@pytest.mark.linux
 def test_nothing_runs_where_the_sandbox_cannot_be_entered(world: World):
     box = Box(world.workspace, world.temporary, able=able(True)._replace(spaces=True))
     words = [*box.command(["touch", "ran"])]
@@ -148,7 +147,7 @@ def test_nothing_runs_where_the_sandbox_cannot_be_entered(world: World):
     assert not (world.workspace / "ran").exists()
 
 
-@linux
+@pytest.mark.linux
 def test_a_folder_that_holds_keys_is_only_read(world: World):
     box = Box(world.root, world.temporary)
     assert "holds keys" in box.only_reads

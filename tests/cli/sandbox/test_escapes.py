@@ -11,7 +11,7 @@ from cli.sandbox.box import Ability, ability, guarantees
 from tests.cli.sandbox.conftest import World
 from tests.processes import free_port
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and namespaces are Linux's")
+pytestmark = pytest.mark.linux
 
 PYTHON = f"{sys.executable} -I -S -c"
 SYSCALL = f'{PYTHON} "import ctypes, os, sys; c = ctypes.CDLL(None, use_errno=True); '

@@ -227,7 +227,7 @@ async def test_a_redirect_never_leads_from_https_down_to_http():
         headers = {"Location": "http://example.com/"}
 
     with pytest.raises(Closed, match="from https"):
-        internet.leading(parsed("https://example.com/"), Response())  # type: ignore[arg-type]
+        internet.leading(parsed("https://example.com/"), Response())
 
 
 def test_headers_stay_with_the_server_that_they_were_written_for():

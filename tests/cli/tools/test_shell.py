@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -181,7 +180,7 @@ async def test_without_a_daemon_there_are_no_background_jobs(root: Path):
         await tools(root)["bg_start"](command="true")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the rest of the file asks /proc")
+@pytest.mark.linux
 def test_this_system_can_tell_which_processes_are_in_a_folder(root: Path):
     with subprocess.Popen(["sleep", "613"], cwd=root) as sleeping:
         assert alive(root) == [str(sleeping.pid)]

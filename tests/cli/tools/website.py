@@ -22,12 +22,12 @@ class Server:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request, web.BaseRequest)
-        self.seen.append(request)  # type: ignore[arg-type]
+        self.seen.append(request)
         self.open += 1
         self.busy.set()
         self.free.clear()
         try:
-            return await self.handler(request)  # type: ignore[arg-type]
+            return await self.handler(request)
         finally:
             self.open -= 1
             self.free.set()
